@@ -1,0 +1,65 @@
+// From a class and a seed to a picture: joins transformer, sampler, noise and VAE as diffusers' DiTPipeline does
+// (pipelines/dit/pipeline_dit.py).
+#ifndef ECD_DIT_PIPELINE_PIPELINE_H
+#define ECD_DIT_PIPELINE_PIPELINE_H
+
+#include "dit/transformer/transformer.h"
+#include "weights/model_folder.h"
+
+typedef struct ecd_pipeline ecd_pipeline;
+
+typedef struct ecd_pipeline_options {
+    const char *model;        // folder
+    ecd_backend *backend;     // borrowed
+    ecd_store_options store;
+    int64_t max_pictures;     // largest batch that will be drawn at once
+    int64_t height, width;    // pixels; 0: the model's own size
+    bool guidance;
+} ecd_pipeline_options;
+
+// One picture to draw.
+typedef struct ecd_picture_request {
+    int64_t class_id;
+    uint64_t seed;
+} ecd_picture_request;
+
+typedef enum ecd_phase { ECD_PHASE_DENOISE, ECD_PHASE_DECODE } ecd_phase;
+
+typedef struct ecd_draw {
+    const ecd_picture_request *pictures;
+    int64_t count;         // at most max_pictures: one batch
+    int steps;
+    float guidance;        // > 1: classifier-free guidance (needs options.guidance)
+    const char *sampler;   // NULL: the model's own
+    const volatile int *cancel; // nonzero stops within a block; may be NULL
+    // Called after each step (denoise) and each picture (decode); may be NULL.
+    void (*progress)(void *user, ecd_phase phase, int done, int total);
+    // Called for each picture as it is done; rgb is [height, width, 3] bytes, borrowed for the call. A status other than
+    // ECD_OK ends the drawing and is returned.
+    ecd_status (*sink)(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width, ecd_diag *diag);
+    void *user;
+} ecd_draw;
+
+typedef struct ecd_pipeline_report {
+    uint64_t open_ns;       // reading, checking, encoding or decoding at opening
+    uint64_t denoise_ns;    // all steps
+    uint64_t vae_ns;
+    ecd_store_report store;
+    uint64_t activation_bytes; // planned for the transformer
+    uint64_t vae_bytes;        // planned for the VAE's activations
+    uint64_t vae_weights_bytes;
+} ecd_pipeline_report;
+
+ecd_status ecd_pipeline_open(const ecd_pipeline_options *options, ecd_pipeline **out, ecd_diag *diag);
+void ecd_pipeline_close(ecd_pipeline *p); // NULL is allowed
+
+const ecd_model_folder *ecd_pipeline_folder(const ecd_pipeline *p);
+const ecd_transformer_info *ecd_pipeline_info(const ecd_pipeline *p);
+void ecd_pipeline_size(const ecd_pipeline *p, int64_t *height, int64_t *width); // pixels
+
+// Draws one batch. Each picture is the one that its class and seed give alone, to the last byte.
+ecd_status ecd_pipeline_draw(ecd_pipeline *p, const ecd_draw *draw, ecd_diag *diag);
+
+void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out);
+
+#endif

@@ -1,0 +1,39 @@
+// Samplers: from the model's prediction to the next latents. One opaque type over a table of methods.
+//
+// Sources: diffusers schedulers/scheduling_ddim.py, scheduling_dpmsolver_multistep.py, scheduling_euler_discrete.py,
+// scheduling_flow_match_euler_discrete.py; arithmetic in f32 in their order.
+#ifndef ECD_DIT_SAMPLER_SAMPLER_H
+#define ECD_DIT_SAMPLER_SAMPLER_H
+
+#include "base/status.h"
+
+typedef struct cJSON cJSON;
+typedef struct ecd_sampler ecd_sampler;
+
+typedef struct ecd_sampler_options {
+    const char *name;   // NULL or "auto": the config's own class; else "ddim", "dpmpp" (2M), "euler", "flow": made from the
+                        // config as diffusers' from_config does (keys present in the config carry over, the rest are defaults)
+    int steps;          // >= 1, at most the config's num_train_timesteps
+    size_t count;       // elements of the latents of all pictures together
+    int64_t image_tokens; // for flow matching with dynamic shift (mu); 0 otherwise
+} ecd_sampler_options;
+
+// ECD_DATA for a config that is bad or of an unknown class or setting (named), ECD_USAGE for bad options.
+ecd_status ecd_sampler_open(const cJSON *config, const ecd_sampler_options *options, ecd_sampler **out, ecd_diag *diag);
+void ecd_sampler_close(ecd_sampler *sampler); // NULL is allowed
+
+const char *ecd_sampler_name(const ecd_sampler *sampler);
+int ecd_sampler_steps(const ecd_sampler *sampler);            // model calls
+float ecd_sampler_timestep(const ecd_sampler *sampler, int step); // what the model is given, before any scaling of its own
+float ecd_sampler_sigma(const ecd_sampler *sampler, int step);    // NAN where the method has none; step may be == steps
+float ecd_sampler_init_sigma(const ecd_sampler *sampler);     // init_noise_sigma: initial noise is multiplied by it
+
+// in = scale_model_input(x) at `step`; in may be x.
+void ecd_sampler_scale_input(const ecd_sampler *sampler, int step, const float *x, float *in);
+// x := the next latents, from the model's output at `step`. Steps are taken in order, from 0; step 0 forgets history.
+void ecd_sampler_step(ecd_sampler *sampler, int step, const float *output, float *x);
+
+// The names that options.name takes, NULL-terminated.
+const char *const *ecd_sampler_names(void);
+
+#endif

@@ -1,0 +1,207 @@
+// What computes: the operations that dit/, vae/ and text/ call, and the backends that offer them.
+//
+// Two kinds of floating-point buffers pass through the operations, both dense and row-major in the backend's memory:
+//   f32   residual streams, modulation vectors, biases, latents: always float;
+//   act   activations between operations: float in f32 compute, BF16 in bf16 compute (act_bytes each).
+// Sums, normalisations, softmax and residuals are f32 in both. Weights come as views in the type that they are stored
+// in and are widened by the operation that uses them.
+//
+// Operations return nothing: the first failure (a shape that cannot be, a library or device error) is kept in the
+// backend, later operations do nothing, and ecd_backend_check reports it. Call it once a step at least.
+//
+// Invariants (docs/NUMERICS.md): the result of a picture does not depend on the other pictures of a call, nor on the
+// number of threads, nor on which of the weight's storage forms holds the same values.
+#ifndef ECD_KERNELS_BACKEND_H
+#define ECD_KERNELS_BACKEND_H
+
+#include "base/dtype.h"
+#include "base/status.h"
+
+typedef enum ecd_compute {
+    ECD_COMPUTE_AUTO = 0, // bf16 where the machine multiplies it faster, f32 otherwise
+    ECD_COMPUTE_F32,
+    ECD_COMPUTE_BF16,
+} ecd_compute;
+
+// How the scales of a weight apply. A weight's value is its stored value times its scale.
+typedef enum ecd_scale_kind {
+    ECD_SCALE_NONE = 0,
+    ECD_SCALE_TENSOR, // scale[0]
+    ECD_SCALE_ROW,    // scale[row], one an output channel; applied after the product, as is the tensor's
+    ECD_SCALE_BLOCK,  // scale[row / 128][col / 128], ceil(cols / 128) a row of blocks; applied when the block is widened
+} ecd_scale_kind;
+
+enum { ECD_SCALE_BLOCK_SIZE = 128 };
+
+// A weight matrix [rows, cols] = [output channels, input channels], row-major, lent by the store until its release.
+typedef struct ecd_weight {
+    ecd_dtype dtype;  // ECD_F32, ECD_F16, ECD_BF16, ECD_E4M3 or ECD_E5M2
+    const void *data; // backend memory
+    int64_t rows, cols;
+    ecd_scale_kind scale_kind;
+    const float *scale; // backend memory; NULL for ECD_SCALE_NONE
+} ecd_weight;
+
+typedef enum ecd_epilogue {
+    ECD_EPILOGUE_NONE = 0,
+    ECD_EPILOGUE_GELU_TANH, // 0.5 v (1 + tanh(sqrt(2/pi) (v + 0.044715 v^3)))
+    ECD_EPILOGUE_SILU,      // v / (1 + exp(-v))
+    ECD_EPILOGUE_RESIDUAL,  // out (f32) += gate * v, or += v where gate is NULL
+} ecd_epilogue;
+
+// out[p][r][n] = epilogue(sum_k x[p][r][k] w[n][k] + bias[n]), for `pictures` independent pictures of `rows` rows each.
+// A product is formed a picture at a time, so that a picture's bits do not depend on the batch.
+typedef struct ecd_linear {
+    const ecd_weight *w;
+    const float *bias;   // [w->rows] or NULL
+    int64_t pictures, rows;
+    const void *x;       // act [pictures, rows, w->cols], rows x_stride apart
+    int64_t x_stride;    // elements; 0 means w->cols
+    void *out;           // [pictures, rows, w->rows], rows out_stride apart; act, or f32 if out_f32 or RESIDUAL
+    int64_t out_stride;  // elements; 0 means w->rows
+    bool out_f32;
+    ecd_epilogue epilogue;
+    const float *gate;   // RESIDUAL: f32, one vector of w->rows a group of gate_rows rows (over all pictures), or NULL
+    int64_t gate_rows;   // rows that share a gate vector
+    int64_t gate_stride; // elements from one gate vector to the next
+} ecd_linear;
+
+// out[r] = LayerNorm(x[r]) * (1 + scale[g]) + shift[g], g = r / group_rows; no learned affine; variance biased.
+// diffusers: AdaLayerNormZero (models/normalization.py). scale and shift may be NULL (plain LayerNorm).
+typedef struct ecd_norm {
+    const float *x; // f32 [rows, cols]
+    int64_t rows, cols;
+    float eps;
+    const float *shift, *scale; // f32 [rows / group_rows] vectors of cols, mod_stride elements apart
+    int64_t group_rows, mod_stride;
+    void *out; // act [rows, cols]
+} ecd_norm;
+
+// out = softmax(q k^T * scale) v for each of `batch` sequences and `heads` heads, without mask.
+// q, k, v, out: act [batch, tokens, heads * head_dim] with rows *_stride elements apart (0: dense), so that views into
+// a joint projection work. Memory beside the operands is O(tokens), never tokens x tokens.
+typedef struct ecd_attention {
+    int64_t batch, heads, head_dim;
+    int64_t q_tokens, kv_tokens;
+    const void *q, *k, *v;
+    int64_t q_stride, k_stride, v_stride;
+    void *out;
+    int64_t out_stride;
+    float scale;
+} ecd_attention;
+
+// A convolution's weights in the backend's own layout, made once by conv_prepare.
+typedef struct ecd_conv_weight ecd_conv_weight;
+
+typedef struct ecd_conv_shape {
+    int64_t in_channels, out_channels;
+    int kernel; // square: 1 or 3
+    int stride; // 1 or 2
+    int pad_before, pad_after; // zeros on the top and left, and on the bottom and right
+} ecd_conv_shape;
+
+// out = conv(upsample? nearest x2 of x : x) + bias (+ residual), one picture, channels last.
+typedef struct ecd_conv {
+    const ecd_conv_weight *w;
+    int64_t height, width; // of x
+    const void *x;         // act [height, width, in_channels]
+    bool upsample;         // nearest neighbour, factor 2 both ways, before the convolution
+    const void *residual;  // act [out_height, out_width, out_channels] or NULL
+    void *out;             // act [out_height, out_width, out_channels], or f32 if out_f32
+    bool out_f32;
+} ecd_conv;
+
+// out = GroupNorm(x) * gamma + beta, then SiLU if silu; one picture, channels last; variance biased.
+typedef struct ecd_group_norm {
+    const void *x; // act [pixels, channels]
+    int64_t pixels, channels, groups;
+    float eps;
+    const float *gamma, *beta; // f32 [channels]
+    bool silu;
+    void *out; // act [pixels, channels]; may be x
+} ecd_group_norm;
+
+typedef struct ecd_backend ecd_backend;
+
+typedef struct ecd_backend_ops {
+    // Memory. alloc returns NULL (and keeps the failure) when memory is out; aligned to 64 bytes.
+    void *(*alloc)(ecd_backend *be, size_t size_bytes);
+    void (*free)(ecd_backend *be, void *memory);
+    void (*upload)(ecd_backend *be, void *to, const void *from_host, size_t size_bytes);
+    void (*download)(ecd_backend *be, void *to_host, const void *from, size_t size_bytes);
+    void (*copy)(ecd_backend *be, void *to, const void *from, size_t size_bytes);
+
+    void (*linear)(ecd_backend *be, const ecd_linear *op);
+    void (*norm)(ecd_backend *be, const ecd_norm *op);
+    void (*attention)(ecd_backend *be, const ecd_attention *op);
+    // out (act) = x (f32), SiLU applied if silu; count elements.
+    void (*to_act)(ecd_backend *be, const float *x, int64_t count, bool silu, void *out);
+    // out (f32) = x (act); count elements.
+    void (*to_f32)(ecd_backend *be, const void *x, int64_t count, float *out);
+    // out[i] (f32) += row ids[i] of the table, for count rows of table->cols. ids lie in host memory and are checked.
+    void (*add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out);
+
+    // latents f32 [batch, channels, height, width] -> act [batch, (height/p)(width/p), channels p p], a patch's vector
+    // in the order (channel, row, column), as a convolution of stride p sees it.
+    void (*patchify)(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                     int patch, void *out);
+    // f32 [batch, (height/p)(width/p), p p channels] in the order (row, column, channel) -> f32 [batch, channels, height, width].
+    // diffusers: DiTTransformer2DModel's "nhwpqc->nchpwq".
+    void (*unpatchify)(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                       int patch, float *out);
+
+    // w: [out_channels, in_channels * kernel * kernel] in torch's order (in, row, column); bias f32 [out_channels] or NULL,
+    // both in backend memory and needed only during the call. NULL on failure (kept).
+    ecd_conv_weight *(*conv_prepare)(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w, const float *bias);
+    void (*conv_free)(ecd_backend *be, ecd_conv_weight *w);
+    void (*conv)(ecd_backend *be, const ecd_conv *op);
+    void (*group_norm)(ecd_backend *be, const ecd_group_norm *op);
+    // f32 [channels, pixels] -> act [pixels, channels], and act or f32 [pixels, channels] -> f32 [channels, pixels].
+    void (*to_channels_last)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out);
+    void (*to_channels_first)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, float *out);
+
+    // Bytes that the backend itself holds (packed weights, scratch), for reports and plans.
+    uint64_t (*memory_bytes)(const ecd_backend *be);
+    void (*close)(ecd_backend *be);
+} ecd_backend_ops;
+
+// Every backend's own struct begins with this.
+struct ecd_backend {
+    const ecd_backend_ops *ops;
+    const char *name;    // "ref", "cpu"
+    const char *detail;  // what does the work: "oneDNN 3.2, avx2, f32"
+    ecd_compute compute; // F32 or BF16
+    size_t act_bytes;    // 4 or 2
+    int threads;
+    ecd_diag failure;    // the first failure; status ECD_OK while there is none
+};
+
+typedef struct ecd_backend_options {
+    const char *name; // "auto", "ref", "cpu" or "cuda"
+    ecd_compute compute;
+    int threads; // 0: ecd_cpu_count()
+} ecd_backend_options;
+
+// Opens a backend. ECD_USAGE for an unknown name or a compute type that it lacks (ref has f32 only), ECD_RESOURCE where
+// its device or library is missing. Close with ecd_backend_close.
+ecd_status ecd_backend_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag);
+void ecd_backend_close(ecd_backend *be); // NULL is allowed
+
+// The first failure since opening, or ECD_OK. Waits for a device's queue where there is one.
+ecd_status ecd_backend_check(ecd_backend *be, ecd_diag *diag);
+
+// For implementations: keep a failure unless one is kept already.
+void ecd_backend_fail(ecd_backend *be, ecd_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static inline bool ecd_backend_ok(const ecd_backend *be)
+{
+    return be->failure.status == ECD_OK;
+}
+
+// Output size of a convolution along one side.
+static inline int64_t ecd_conv_out(const ecd_conv_shape *s, int64_t in)
+{
+    return (in + s->pad_before + s->pad_after - s->kernel) / s->stride + 1;
+}
+
+#endif

@@ -1,0 +1,34 @@
+// A diffusers model folder: model_index.json and the configs of its components.
+#ifndef ECD_WEIGHTS_MODEL_FOLDER_H
+#define ECD_WEIGHTS_MODEL_FOLDER_H
+
+#include "weights/json.h"
+
+typedef struct ecd_label {
+    int64_t id;
+    const char *names; // "tench, Tinca tinca": synonyms between commas, as written
+} ecd_label;
+
+typedef struct ecd_model_folder {
+    char *path;
+    cJSON *index;             // model_index.json
+    cJSON *transformer;       // transformer/config.json
+    cJSON *vae;               // vae/config.json
+    cJSON *scheduler;         // scheduler/scheduler_config.json
+    cJSON *generation;        // generation_config.json (our own file), NULL if absent
+    const char *transformer_class; // after renaming of legacy classes: Transformer2DModel -> DiTTransformer2DModel by norm_type
+    ecd_label *labels;        // id2label sorted by id; NULL if there is none
+    size_t label_count;
+} ecd_model_folder;
+
+// Reads the JSON files. ECD_USAGE if the folder is not there or has no model_index.json, ECD_DATA for bad content.
+ecd_status ecd_model_folder_open(const char *path, ecd_model_folder *out, ecd_diag *diag);
+void ecd_model_folder_close(ecd_model_folder *folder); // leaves it zeroed; harmless twice
+
+// The id of a class given as number, name or any synonym (trimmed; letter case ignored for ASCII). `max_id` bounds a number.
+// An unknown one is ECD_USAGE; the message offers the nearest names.
+ecd_status ecd_model_folder_class(const ecd_model_folder *folder, const char *text, int64_t max_id, int64_t *out, ecd_diag *diag);
+// First synonym of an id, or NULL.
+const char *ecd_model_folder_label(const ecd_model_folder *folder, int64_t id);
+
+#endif
