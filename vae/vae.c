@@ -1,0 +1,222 @@
+#include "vae/vae_internal.h"
+
+#include <stdlib.h>
+
+ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder, ecd_vae **out,
+                        ecd_diag *diag)
+{
+    *out = NULL;
+    ecd_vae *vae = calloc(1, sizeof *vae);
+    if (!vae)
+        return ecd_fail_memory(diag, sizeof *vae, "a VAE");
+    vae->be = be;
+    vae->has_encoder = with_encoder;
+    vae->parts = (ecd_vae_parts){.be = be, .cp = cp};
+    uint64_t before = be->ops->memory_bytes(be);
+    ecd_status status = ecd_vae_config_read(config, &vae->config, diag);
+    if (status)
+        goto out;
+    ecd_vae_decoder_declare(&vae->parts, &vae->config, &vae->decoder);
+    if (with_encoder)
+        ecd_vae_encoder_declare(&vae->parts, &vae->config, &vae->encoder);
+    status = ecd_vae_parts_load(&vae->parts, diag);
+    if (status)
+        goto out;
+    const ecd_vae_config *c = &vae->config;
+    uint64_t after = be->ops->memory_bytes(be);
+    vae->info = (ecd_vae_info){.latent_channels = c->latent_channels,
+                               .in_channels = c->in_channels,
+                               .out_channels = c->out_channels,
+                               .factor = (int64_t)1 << (c->levels - 1),
+                               .scaling_factor = c->scaling_factor,
+                               .shift_factor = c->shift_factor,
+                               .weights_bytes = vae->parts.held_bytes + (after > before ? after - before : 0)};
+    *out = vae;
+    vae = NULL;
+out:
+    ecd_vae_close(vae);
+    return status;
+}
+
+void ecd_vae_close(ecd_vae *vae)
+{
+    if (!vae)
+        return;
+    if (vae->memory)
+        vae->be->ops->free(vae->be, vae->memory);
+    ecd_vae_parts_free(&vae->parts);
+    free(vae);
+}
+
+const ecd_vae_info *ecd_vae_get_info(const ecd_vae *vae)
+{
+    return &vae->info;
+}
+
+// Where a run begins: f32 [channels, height, width] comes from the host into slot 1 and, channels last, into slot 0.
+static void begin(ecd_vae_run *run, int64_t height, int64_t width, int64_t channels)
+{
+    run->x = 0;
+    run->height = height;
+    run->width = width;
+    run->channels = channels;
+    ecd_vae_room(run, 0, ecd_vae_bytes(height * width, channels, run->be->act_bytes));
+    ecd_vae_room(run, 1, ecd_vae_bytes(height * width, channels, sizeof(float)));
+}
+
+// Where it ends: f32, channels last in run->x, is turned to channels first in the slot returned.
+static int end(ecd_vae_run *run)
+{
+    int64_t pixels = run->height * run->width;
+    int to = ecd_vae_other(run, 1);
+    float *out = ecd_vae_room(run, to, ecd_vae_bytes(pixels, run->channels, sizeof(float)));
+    if (!run->planning)
+        run->be->ops->to_channels_first(run->be, run->slot[run->x], run->channels, pixels, out);
+    return to;
+}
+
+typedef void run_coder(ecd_vae_run *run, const ecd_vae_coder *coder);
+
+static ecd_vae_run plan(const ecd_vae *vae, run_coder *coder_run, const ecd_vae_coder *coder, int64_t channels,
+                        int64_t height, int64_t width)
+{
+    ecd_vae_run run = {.be = vae->be, .groups = vae->config.groups, .planning = true};
+    begin(&run, height, width, channels);
+    coder_run(&run, coder);
+    end(&run);
+    return run;
+}
+
+// Lays the slots into the arena in the sizes that `needed` found.
+static void lay(ecd_arena *arena, const size_t *needed, ecd_vae_run *run)
+{
+    for (int i = 0; i < ECD_VAE_SLOTS; i++) {
+        run->slot_bytes[i] = needed[i];
+        run->slot[i] = ecd_arena_take(arena, needed[i]);
+    }
+}
+
+static size_t planned_bytes(const ecd_vae_run *run)
+{
+    ecd_arena arena = ecd_arena_plan();
+    ecd_vae_run unused;
+    lay(&arena, run->need, &unused);
+    return arena.peak_bytes;
+}
+
+static bool size_fits(int64_t height, int64_t width, int64_t factor)
+{
+    return height > 0 && width > 0 && height <= ECD_VAE_MAX_SIDE && width <= ECD_VAE_MAX_SIDE && height % factor == 0 &&
+           width % factor == 0;
+}
+
+uint64_t ecd_vae_decode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
+{
+    if (!size_fits(height, width, 1))
+        return UINT64_MAX;
+    ecd_vae_run run = plan(vae, ecd_vae_decoder_run, &vae->decoder, vae->config.latent_channels, height, width);
+    return planned_bytes(&run);
+}
+
+uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
+{
+    if (!vae->has_encoder || !size_fits(height, width, vae->info.factor))
+        return UINT64_MAX;
+    ecd_vae_run run = plan(vae, ecd_vae_encoder_run, &vae->encoder, vae->config.in_channels, height, width);
+    return planned_bytes(&run);
+}
+
+// Plans, sees to the memory, and gives a run whose slots lie in it.
+static ecd_status prepare(ecd_vae *vae, const ecd_vae_run *planned, ecd_vae_run *run, ecd_diag *diag)
+{
+    ecd_backend *be = vae->be;
+    size_t bytes = planned_bytes(planned);
+    ecd_status status = ecd_backend_check(be, diag);
+    if (status)
+        return status;
+    if (bytes == SIZE_MAX)
+        return ecd_fail_memory(diag, UINT64_MAX, "the VAE's activations");
+    if (bytes > vae->memory_bytes) {
+        if (vae->memory)
+            be->ops->free(be, vae->memory);
+        vae->memory_bytes = 0;
+        vae->memory = be->ops->alloc(be, bytes);
+        if (!vae->memory) {
+            status = ecd_backend_check(be, diag);
+            return status ? status : ecd_fail_memory(diag, bytes, "the VAE's activations");
+        }
+        vae->memory_bytes = bytes;
+    }
+    *run = (ecd_vae_run){.be = be, .groups = vae->config.groups};
+    ecd_arena arena = ecd_arena_over(vae->memory, vae->memory_bytes);
+    lay(&arena, planned->need, run);
+    return ECD_OK;
+}
+
+// The status of a finished run, and what it used.
+static ecd_status finish(ecd_vae *vae, const ecd_vae_run *run, ecd_diag *diag)
+{
+    vae->used_bytes = planned_bytes(run);
+    return ecd_backend_check(vae->be, diag);
+}
+
+ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture, ecd_diag *diag)
+{
+    if (!size_fits(height, width, 1))
+        return ecd_fail(diag, ECD_USAGE, "latents of %lld x %lld cannot be decoded, expected sides from 1 to %d",
+                        (long long)width, (long long)height, ECD_VAE_MAX_SIDE);
+    int64_t channels = vae->config.latent_channels;
+    ecd_vae_run run, planned = plan(vae, ecd_vae_decoder_run, &vae->decoder, channels, height, width);
+    ecd_status status = prepare(vae, &planned, &run, diag);
+    if (status)
+        return status;
+    const ecd_backend_ops *ops = vae->be->ops;
+    begin(&run, height, width, channels);
+    // Scaled in pieces on the way, so that the host needs no second copy of the latents.
+    float scaled[1024], *staged = run.slot[1];
+    size_t count = (size_t)(channels * height * width);
+    for (size_t i = 0; i < count; i += 1024) {
+        size_t piece = count - i < 1024 ? count - i : 1024;
+        for (size_t j = 0; j < piece; j++)
+            scaled[j] = latents[i + j] / vae->config.scaling_factor + vae->config.shift_factor;
+        ops->upload(vae->be, staged + i, scaled, piece * sizeof(float));
+    }
+    ops->to_channels_last(vae->be, staged, channels, height * width, run.slot[0]);
+    ecd_vae_decoder_run(&run, &vae->decoder);
+    int at = end(&run);
+    if (ecd_backend_ok(vae->be))
+        ops->download(vae->be, picture, run.slot[at],
+                      ecd_vae_bytes(run.height * run.width, run.channels, sizeof(float)));
+    return finish(vae, &run, diag);
+}
+
+ecd_status ecd_vae_encode(ecd_vae *vae, const float *picture, int64_t height, int64_t width, float *mean, float *logvar,
+                          ecd_diag *diag)
+{
+    if (!vae->has_encoder)
+        return ecd_fail(diag, ECD_USAGE, "the VAE was opened without its encoder");
+    if (!size_fits(height, width, vae->info.factor))
+        return ecd_fail(diag, ECD_USAGE, "a picture of %lld x %lld cannot be encoded, expected sides divisible by %lld, at most %d",
+                        (long long)width, (long long)height, (long long)vae->info.factor, ECD_VAE_MAX_SIDE);
+    int64_t channels = vae->config.in_channels;
+    ecd_vae_run run, planned = plan(vae, ecd_vae_encoder_run, &vae->encoder, channels, height, width);
+    ecd_status status = prepare(vae, &planned, &run, diag);
+    if (status)
+        return status;
+    const ecd_backend_ops *ops = vae->be->ops;
+    begin(&run, height, width, channels);
+    ops->upload(vae->be, run.slot[1], picture, ecd_vae_bytes(height * width, channels, sizeof(float)));
+    ops->to_channels_last(vae->be, run.slot[1], channels, height * width, run.slot[0]);
+    ecd_vae_encoder_run(&run, &vae->encoder);
+    int at = end(&run);
+    size_t count = (size_t)(run.height * run.width * vae->config.latent_channels);
+    if (ecd_backend_ok(vae->be)) {
+        const float *moments = run.slot[at];
+        ops->download(vae->be, mean, moments, count * sizeof(float));
+        ops->download(vae->be, logvar, moments + count, count * sizeof(float));
+        // DiagonalGaussianDistribution's bounds. A NaN stays one.
+        for (size_t i = 0; i < count; i++)
+            logvar[i] = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];
+    }
+    return finish(vae, &run, diag);
+}
