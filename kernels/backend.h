@@ -173,6 +173,7 @@ struct ecd_backend {
     ecd_compute compute; // F32 or BF16
     size_t act_bytes;    // 4 or 2
     int threads;
+    bool host_memory;    // its memory is host memory: the store may write into it and lend it views of mapped files
     ecd_diag failure;    // the first failure; status ECD_OK while there is none
 };
 
