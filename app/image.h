@@ -1,8 +1,8 @@
 // Picture files: RGB8 in memory; PNG (with text chunks), JPEG, BMP and TGA on disk, chosen by the file's extension.
 //
-// Files are written through base/file.h's writer: whole or not at all. Reading is for PNG alone and takes hostile files:
-// sides, pixels and text are limited, CRC errors and truncation are ECD_DATA, nothing is allocated on a header's word
-// beyond the limits.
+// Files are written through base/file.h's writer: whole or not at all. Reading is for PNG alone and takes hostile
+// files: sides, pixels and text are limited, CRC errors and truncation are ECD_DATA, nothing is allocated on a header's
+// word beyond the limits.
 #ifndef ECD_APP_IMAGE_H
 #define ECD_APP_IMAGE_H
 
@@ -48,16 +48,16 @@ ecd_status ecd_image_format_of(const char *path, ecd_image_format *out, ecd_diag
 ecd_status ecd_image_new(int64_t width, int64_t height, ecd_image *out, ecd_diag *diag);
 void ecd_image_free(ecd_image *image); // leaves it zeroed; harmless twice
 
-// Writes `rgb` [height, width, 3]. `texts` (count of them, may be 0) go into a PNG, as tEXt where they are ASCII and iTXt
-// otherwise; other formats have no place for them and leave them out. ECD_RESOURCE for a full disk.
-ecd_status ecd_image_write(const char *path, const uint8_t *rgb, int64_t width, int64_t height, const ecd_image_text *texts,
-                           size_t count, ecd_diag *diag);
+// Writes `rgb` [height, width, 3]. `texts` (count of them, may be 0) go into a PNG, as tEXt where they are ASCII and
+// iTXt otherwise; other formats have no place for them and leave them out. ECD_RESOURCE for a full disk.
+ecd_status ecd_image_write(const char *path, const uint8_t *rgb, int64_t width, int64_t height,
+                           const ecd_image_text *texts, size_t count, ecd_diag *diag);
 
 // Reads a PNG of any kind (palette, grey, 16 bits, interlaced; alpha is laid over white) as RGB8. `texts` may be NULL;
 // `image` may be NULL: then pixels are checked and dropped. Free both results, also where NULL parts came back.
 ecd_status ecd_image_read_png(const char *path, ecd_image *image, ecd_image_texts *texts, ecd_diag *diag);
 
-void ecd_image_texts_free(ecd_image_texts *texts); // leaves it zeroed; harmless twice
+void ecd_image_texts_free(ecd_image_texts *texts);                               // leaves it zeroed; harmless twice
 const char *ecd_image_texts_find(const ecd_image_texts *texts, const char *key); // NULL if there is none
 
 #endif

@@ -23,8 +23,8 @@ ecd_preview_kind ecd_preview_choose(const char *term, const char *term_program, 
 // ecd_preview_choose for this process's environment.
 ecd_preview_kind ecd_preview_of_environment(void);
 
-// Draws rgb [height, width, 3] to `out`, at most `columns` cells wide for half blocks (0: 80; larger pictures are averaged
-// down) and ends with a newline. ECD_USAGE where kind is ECD_PREVIEW_NONE, ECD_RESOURCE where writing fails.
+// Draws rgb [height, width, 3] to `out`, at most `columns` cells wide for half blocks (0: 80; larger pictures are
+// averaged down) and ends with a newline. ECD_USAGE where kind is ECD_PREVIEW_NONE, ECD_RESOURCE where writing fails.
 ecd_status ecd_preview_show(FILE *out, ecd_preview_kind kind, const uint8_t *rgb, int64_t width, int64_t height,
                             int columns, ecd_diag *diag);
 

@@ -7,8 +7,8 @@
 enum { ECD_SHEET_MARGIN = 4 }; // white pixels around and between the pictures
 
 typedef struct ecd_sheet {
-    ecd_image image;          // white until pictures are put into it; owned
-    int64_t width, height;    // of one picture
+    ecd_image image;       // white until pictures are put into it; owned
+    int64_t width, height; // of one picture
     int64_t columns, rows;
 } ecd_sheet;
 

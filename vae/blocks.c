@@ -80,7 +80,8 @@ void ecd_vae_run_norm_silu(ecd_vae_run *run, const ecd_vae_norm *n)
 }
 
 // Three slots do in both cases. With a shortcut, that is taken first: then x itself is needed no more and is normalised
-// in place, which saves a buffer of the wider of the two channel counts where memory is scarcest (the decoder's last level).
+// in place, which saves a buffer of the wider of the two channel counts where memory is scarcest (the decoder's last
+// level).
 static void resnet(ecd_vae_run *run, const ecd_vae_resnet *r)
 {
     int x = run->x, b = ecd_vae_other(run, 1), c = ecd_vae_other(run, 2);
@@ -112,7 +113,8 @@ static void linear(ecd_vae_run *run, const ecd_vae_linear *l, const void *x, voi
     run->be->ops->linear(run->be, &op);
 }
 
-// x += to_out(attention(q, k, v of GroupNorm(x))): diffusers' Attention with residual_connection, one head of all channels.
+// x += to_out(attention(q, k, v of GroupNorm(x))): diffusers' Attention with residual_connection, one head of all
+// channels.
 static void attention(ecd_vae_run *run, const ecd_vae_mid *mid)
 {
     ecd_backend *be = run->be;
@@ -177,7 +179,8 @@ void ecd_vae_declare_resnet(ecd_vae_parts *parts, ecd_vae_resnet *r, int64_t in,
         ecd_vae_declare_conv(parts, &r->shortcut, ecd_vae_conv1(in, out), "%s.conv_shortcut", name);
 }
 
-void ecd_vae_declare_mid(ecd_vae_parts *parts, ecd_vae_mid *mid, int64_t channels, bool attention_wanted, const char *name)
+void ecd_vae_declare_mid(ecd_vae_parts *parts, ecd_vae_mid *mid, int64_t channels, bool attention_wanted,
+                         const char *name)
 {
     char text[ECD_VAE_NAME];
     for (int i = 0; i < 2; i++) {

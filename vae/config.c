@@ -6,21 +6,23 @@
 #include <string.h>
 
 // A list of strings that must all be `expected`; a missing one stands for the class's default, which is that.
-static ecd_status check_block_types(const cJSON *json, const char *key, int levels, const char *expected, ecd_diag *diag)
+static ecd_status check_block_types(const cJSON *json, const char *key, int levels, const char *expected,
+                                    ecd_diag *diag)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, key);
     if (!list || cJSON_IsNull(list))
         return ECD_OK;
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != levels)
-        return ecd_fail(diag, ECD_DATA, "%s: expected a list of %d block types, one for each of block_out_channels", key, levels);
+        return ecd_fail(diag, ECD_DATA, "%s: expected a list of %d block types, one for each of block_out_channels",
+                        key, levels);
     const cJSON *item;
     cJSON_ArrayForEach(item, list)
     {
         if (!cJSON_IsString(item))
             return ecd_fail(diag, ECD_DATA, "%s: expected a list of strings", key);
         if (strcmp(item->valuestring, expected))
-            return ecd_fail(diag, ECD_DATA, "%s: block type %.100s is not supported, expected %s", key, item->valuestring,
-                            expected);
+            return ecd_fail(diag, ECD_DATA, "%s: block type %.100s is not supported, expected %s", key,
+                            item->valuestring, expected);
     }
     return ECD_OK;
 }
@@ -34,7 +36,8 @@ static ecd_status read_channels(const cJSON *json, ecd_vae_config *c, ecd_diag *
     } else {
         int count = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
         if (count < 1 || count > ECD_VAE_MAX_LEVELS)
-            return ecd_fail(diag, ECD_DATA, "block_out_channels: expected a list of 1 to %d numbers", ECD_VAE_MAX_LEVELS);
+            return ecd_fail(diag, ECD_DATA, "block_out_channels: expected a list of 1 to %d numbers",
+                            ECD_VAE_MAX_LEVELS);
         c->levels = count;
         int i = 0;
         const cJSON *item;
@@ -97,8 +100,10 @@ static ecd_status read_numbers(const cJSON *json, ecd_vae_config *c, ecd_diag *d
         const char *key;
         int64_t fallback, max, *out;
     } keys[] = {
-        {"in_channels", 3, 1024, &c->in_channels},         {"out_channels", 3, 1024, &c->out_channels},
-        {"latent_channels", 4, 1024, &c->latent_channels}, {"norm_num_groups", 32, ECD_VAE_MAX_CHANNELS, &c->groups},
+        {"in_channels", 3, 1024, &c->in_channels},
+        {"out_channels", 3, 1024, &c->out_channels},
+        {"latent_channels", 4, 1024, &c->latent_channels},
+        {"norm_num_groups", 32, ECD_VAE_MAX_CHANNELS, &c->groups},
         {"layers_per_block", 1, ECD_VAE_MAX_LAYERS, &layers},
     };
     ecd_status status = ECD_OK;
@@ -128,6 +133,10 @@ ecd_status ecd_vae_config_read(const cJSON *json, ecd_vae_config *out, ecd_diag 
         status = ecd_json_bool(json, "use_post_quant_conv", true, &c.post_quant_conv, diag);
     if (!status)
         status = ecd_json_bool(json, "mid_block_add_attention", true, &c.mid_attention, diag);
+    if (!status && c.mid_attention && c.channels[c.levels - 1] > ECD_VAE_MAX_HEAD)
+        status = ecd_fail(diag, ECD_DATA,
+                          "attention over the last %lld of block_out_channels is not supported, expected at most %d",
+                          (long long)c.channels[c.levels - 1], ECD_VAE_MAX_HEAD);
     if (!status)
         *out = c;
     return status;

@@ -24,7 +24,8 @@ void ecd_vae_decoder_declare(ecd_vae_parts *parts, const ecd_vae_config *config,
         channels = out;
         level->has_resample = i < config->levels - 1;
         if (level->has_resample)
-            ecd_vae_declare_conv(parts, &level->resample, ecd_vae_conv3(out, out), "decoder.up_blocks.%d.upsamplers.0.conv", i);
+            ecd_vae_declare_conv(parts, &level->resample, ecd_vae_conv3(out, out),
+                                 "decoder.up_blocks.%d.upsamplers.0.conv", i);
     }
     ecd_vae_declare_norm(parts, &d->norm_out, channels, "decoder.conv_norm_out");
     ecd_vae_declare_conv(parts, &d->conv_out, ecd_vae_conv3(channels, config->out_channels), "decoder.conv_out");

@@ -109,7 +109,8 @@ static uint64_t scale_count(const ecd_weight *w)
 static void load_linear(ecd_vae_parts *parts, ecd_vae_linear *linear, const ecd_block *block)
 {
     linear->w = block->weights[0];
-    linear->data = keep(parts, linear->w.data, (uint64_t)(linear->w.rows * linear->w.cols) * ecd_dtype_size(linear->w.dtype));
+    linear->data =
+        keep(parts, linear->w.data, (uint64_t)(linear->w.rows * linear->w.cols) * ecd_dtype_size(linear->w.dtype));
     uint64_t scales = scale_count(&linear->w);
     if (scales)
         linear->scale = keep(parts, linear->w.scale, scales * sizeof(float));
@@ -129,9 +130,7 @@ static void load_part(ecd_vae_parts *parts, ecd_vae_part *part, const ecd_block 
         part->to.norm->gamma = keep(parts, block->vectors[0], (uint64_t)part->to.norm->channels * sizeof(float));
         part->to.norm->beta = keep(parts, block->vectors[1], (uint64_t)part->to.norm->channels * sizeof(float));
         break;
-    case ECD_VAE_LINEAR:
-        load_linear(parts, part->to.linear, block);
-        break;
+    case ECD_VAE_LINEAR: load_linear(parts, part->to.linear, block); break;
     }
 }
 

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder, ecd_vae **out,
-                        ecd_diag *diag)
+ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+                        ecd_vae **out, ecd_diag *diag)
 {
     *out = NULL;
     ecd_vae *vae = calloc(1, sizeof *vae);
@@ -160,7 +160,8 @@ static ecd_status finish(ecd_vae *vae, const ecd_vae_run *run, ecd_diag *diag)
     return ecd_backend_check(vae->be, diag);
 }
 
-ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture, ecd_diag *diag)
+ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
+                          ecd_diag *diag)
 {
     if (!size_fits(height, width, 1))
         return ecd_fail(diag, ECD_USAGE, "latents of %lld x %lld cannot be decoded, expected sides from 1 to %d",
@@ -196,7 +197,8 @@ ecd_status ecd_vae_encode(ecd_vae *vae, const float *picture, int64_t height, in
     if (!vae->has_encoder)
         return ecd_fail(diag, ECD_USAGE, "the VAE was opened without its encoder");
     if (!size_fits(height, width, vae->info.factor))
-        return ecd_fail(diag, ECD_USAGE, "a picture of %lld x %lld cannot be encoded, expected sides divisible by %lld, at most %d",
+        return ecd_fail(diag, ECD_USAGE,
+                        "a picture of %lld x %lld cannot be encoded, expected sides divisible by %lld, at most %d",
                         (long long)width, (long long)height, (long long)vae->info.factor, ECD_VAE_MAX_SIDE);
     int64_t channels = vae->config.in_channels;
     ecd_vae_run run, planned = plan(vae, ecd_vae_encoder_run, &vae->encoder, channels, height, width);

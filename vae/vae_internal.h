@@ -9,6 +9,7 @@ enum {
     ECD_VAE_MAX_LEVELS = 8,
     ECD_VAE_MAX_LAYERS = 16,
     ECD_VAE_MAX_CHANNELS = 1 << 16,
+    ECD_VAE_MAX_HEAD = 512,     // channels of the one attention head that every backend computes
     ECD_VAE_MAX_SIDE = 1 << 16, // of latents and of pictures to encode
     ECD_VAE_NAME = 96,
     ECD_VAE_SLOTS = 3,
@@ -66,8 +67,8 @@ typedef struct ecd_vae_parts {
     const ecd_checkpoint *cp; // NULL once loaded
     ecd_vae_part *items;
     int count, capacity;
-    bool no_memory;       // a declaration found no memory; ecd_vae_parts_load reports it
-    uint64_t held_bytes;  // of norms and linears
+    bool no_memory;      // a declaration found no memory; ecd_vae_parts_load reports it
+    uint64_t held_bytes; // of norms and linears
 } ecd_vae_parts;
 
 // Declare a part named by a printf format, without the dot at its end.
@@ -83,7 +84,8 @@ void ecd_vae_parts_free(ecd_vae_parts *parts);
 
 static inline ecd_conv_shape ecd_vae_conv3(int64_t in, int64_t out)
 {
-    return (ecd_conv_shape){.in_channels = in, .out_channels = out, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1};
+    return (ecd_conv_shape){
+        .in_channels = in, .out_channels = out, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1};
 }
 
 static inline ecd_conv_shape ecd_vae_conv1(int64_t in, int64_t out)
@@ -161,7 +163,8 @@ void ecd_vae_declare_mid(ecd_vae_parts *parts, ecd_vae_mid *mid, int64_t channel
 
 // ---- decoder.c and encoder.c
 
-// The activation before: act [height, width, latent_channels]; after: f32 [factor * height, factor * width, out_channels].
+// The activation before: act [height, width, latent_channels]; after: f32 [factor * height, factor * width,
+// out_channels].
 void ecd_vae_decoder_declare(ecd_vae_parts *parts, const ecd_vae_config *config, ecd_vae_coder *decoder);
 void ecd_vae_decoder_run(ecd_vae_run *run, const ecd_vae_coder *decoder);
 
