@@ -1,0 +1,64 @@
+#include "kernels/backend.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "kernels/backends.h"
+
+static ecd_status check_options(const ecd_backend_options *options, ecd_diag *diag)
+{
+    if (options->threads < 0 || options->threads > ECD_THREADS_MAX)
+        return ecd_fail(diag, ECD_USAGE, "threads is %d, expected 1 to %d, or 0 for all", options->threads,
+                        ECD_THREADS_MAX);
+    if ((unsigned)options->compute > ECD_COMPUTE_BF16)
+        return ecd_fail(diag, ECD_USAGE, "compute type %d, expected auto, f32 or bf16", (int)options->compute);
+    return ECD_OK;
+}
+
+ecd_status ecd_backend_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
+{
+    *out = NULL;
+    ecd_status status = check_options(options, diag);
+    if (status != ECD_OK)
+        return status;
+    ecd_backend_options chosen = *options;
+    if (chosen.threads == 0)
+        chosen.threads = ecd_cpu_count();
+    if (chosen.threads > ECD_THREADS_MAX)
+        chosen.threads = ECD_THREADS_MAX;
+    const char *name = chosen.name ? chosen.name : "auto";
+    if (!strcmp(name, "ref"))
+        return ecd_ref_open(&chosen, out, diag);
+    if (!strcmp(name, "cpu") || !strcmp(name, "auto"))
+        return ecd_ref_open(&chosen, out, diag); // kernels/cpu follows
+    if (!strcmp(name, "cuda"))
+        return ecd_fail(diag, ECD_RESOURCE, "backend cuda: no CUDA device, or built without CUDA");
+    return ecd_fail(diag, ECD_USAGE, "backend %s: expected auto, ref, cpu or cuda", name);
+}
+
+void ecd_backend_close(ecd_backend *be)
+{
+    if (be)
+        be->ops->close(be);
+}
+
+ecd_status ecd_backend_check(ecd_backend *be, ecd_diag *diag)
+{
+    if (!ecd_backend_ok(be) && diag)
+        *diag = be->failure;
+    return be->failure.status;
+}
+
+void ecd_backend_fail(ecd_backend *be, ecd_status status, const char *format, ...)
+{
+    if (!ecd_backend_ok(be))
+        return;
+    char text[ECD_DIAG_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ecd_fail(&be->failure, status, "%s", text);
+}
