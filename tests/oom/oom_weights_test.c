@@ -1,0 +1,90 @@
+// Out of memory anywhere while a model folder, a checkpoint and a VAE are opened.
+#define _GNU_SOURCE
+#include <cmocka.h>
+
+#include "oom/oom.h"
+#include "vae/vae.h"
+#include "weights/checkpoint.h"
+#include "weights/json.h"
+#include "weights/model_folder.h"
+
+#include <cjson/cJSON.h>
+
+static ecd_status open_folder(void *user, ecd_diag *diag)
+{
+    ecd_model_folder folder = {0};
+    int64_t id;
+    ecd_status status = ecd_model_folder_open(user, &folder, diag);
+    if (!status)
+        status = ecd_model_folder_class(&folder, "1", 9, &id, diag);
+    ecd_model_folder_close(&folder);
+    return status;
+}
+
+static ecd_status open_checkpoint(void *user, ecd_diag *diag)
+{
+    ecd_checkpoint *cp = NULL;
+    ecd_status status = ecd_checkpoint_open(user, &cp, diag);
+    ecd_checkpoint_close(cp);
+    return status;
+}
+
+static ecd_status open_vae(void *user, ecd_diag *diag)
+{
+    ecd_checkpoint *cp = NULL;
+    ecd_backend *be = NULL;
+    ecd_vae *vae = NULL;
+    cJSON *config = NULL;
+    (void)user;
+    ecd_status status = ecd_json_read(ECD_TEST_DATA "/models/dit_a/vae/config.json", &config, diag);
+    if (!status)
+        status = ecd_checkpoint_open(ECD_TEST_DATA "/models/dit_a/vae", &cp, diag);
+    if (!status)
+        status = ecd_backend_open(&(ecd_backend_options){.name = "ref", .threads = 1}, &be, diag);
+    if (!status)
+        status = ecd_vae_open(config, cp, be, true, &vae, diag);
+    ecd_vae_close(vae);
+    ecd_backend_close(be);
+    ecd_checkpoint_close(cp);
+    cJSON_Delete(config);
+    return status;
+}
+
+static void check(ecd_oom_attempt attempt, const char *path)
+{
+    ecd_oom_result result;
+    ecd_oom_run(attempt, (void *)(uintptr_t)path, 300, &result);
+    if (result.fault[0])
+        fail_msg("%s: %s", path, result.fault);
+    assert_true(result.allocations > 10);
+}
+
+static void model_folders(void **cmocka)
+{
+    (void)cmocka;
+    check(open_folder, ECD_TEST_DATA "/models/dit_a");
+}
+
+static void checkpoints(void **cmocka)
+{
+    (void)cmocka;
+    check(open_checkpoint, ECD_TEST_DATA "/models/dit_a/transformer");
+    check(open_checkpoint, ECD_TEST_DATA "/models/dit_a_legacy/transformer");
+    check(open_checkpoint, ECD_TEST_DATA "/models/dit_a_fp8_channel/transformer");
+}
+
+static void vae(void **cmocka)
+{
+    (void)cmocka;
+    check(open_vae, ECD_TEST_DATA "/models/dit_a/vae");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(model_folders),
+        cmocka_unit_test(checkpoints),
+        cmocka_unit_test(vae),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
