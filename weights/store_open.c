@@ -1,0 +1,296 @@
+#include "weights/store_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t aligned(uint64_t size)
+{
+    return (size + ECD_ARENA_ALIGN - 1) / ECD_ARENA_ALIGN * ECD_ARENA_ALIGN;
+}
+
+static uint64_t scale_count(const ecd_store_unit *unit)
+{
+    return unit->tensor && unit->tensor->scale_kind != ECD_SCALE_NONE ? unit->tensor->scale->count : 0;
+}
+
+static ecd_status allocate_tables(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag)
+{
+    size_t units = 0, blocks = (size_t)store->block_count;
+    for (size_t i = 0; i < blocks; i++)
+        units += (size_t)specs[i].count;
+    store->units = calloc(units + 1, sizeof *store->units);
+    store->weights = calloc(units + 1, sizeof *store->weights);
+    store->vectors = calloc(units + 1, sizeof *store->vectors);
+    store->blocks = calloc(blocks + 1, sizeof *store->blocks);
+    store->order = calloc(blocks + 1, sizeof *store->order);
+    if (!store->units || !store->weights || !store->vectors || !store->blocks || !store->order)
+        return ecd_fail_memory(diag, units * sizeof *store->units, "the weight store's tables");
+    return ECD_OK;
+}
+
+// Encodes a raw tensor for ECD_WEIGHTS_ECF8. Where coding does not pay the tensor stays raw: *made says so.
+static ecd_status encode_unit(ecd_store_unit *unit, bool *made, ecd_diag *diag)
+{
+    uint64_t size = 0;
+    *made = false;
+    const ecd_tensor *tensor = unit->tensor;
+    if (!ecd_coded_dtype(tensor->dtype))
+        return ECD_OK;
+    ecd_status status = ecd_coded_encode(tensor->dtype, tensor->data, tensor->count, unit->rows, unit->cols,
+                                         &unit->own_blob, &size, diag);
+    if (status || !unit->own_blob)
+        return status;
+    *made = true;
+    return ecd_coded_open(tensor, unit->own_blob, size, &unit->coded, diag);
+}
+
+// Which way a matrix takes. Blocks that stay decoded are never encoded first: nothing would remain of it.
+static ecd_status choose_form(ecd_store *store, const ecd_block_spec *spec, ecd_store_unit *unit, ecd_diag *diag)
+{
+    const ecd_tensor *tensor = unit->tensor;
+    if (tensor->encoding == ECD_ENCODING_ECF8) {
+        bool once = spec->resident || store->mode == ECD_WEIGHTS_RAW;
+        unit->form = once ? ECD_UNIT_KEPT : ECD_UNIT_CODED;
+        return ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &unit->coded, diag);
+    }
+    bool made = false;
+    if (store->mode == ECD_WEIGHTS_ECF8 && !spec->resident) {
+        ecd_status status = encode_unit(unit, &made, diag);
+        if (status)
+            return status;
+    }
+    bool lendable = store->be->host_memory && (uintptr_t)tensor->data % ecd_dtype_size(tensor->dtype) == 0;
+    unit->form = made ? ECD_UNIT_CODED : lendable ? ECD_UNIT_VIEW : ECD_UNIT_KEPT;
+    return ECD_OK;
+}
+
+static ecd_status resolve_unit(ecd_store *store, const ecd_block_spec *spec, int index, ecd_store_unit *unit,
+                               ecd_diag *diag)
+{
+    ecd_status status = ecd_store_resolve(store, spec, &spec->tensors[index], unit, diag);
+    if (status || !unit->tensor)
+        return status;
+    if (spec->tensors[index].kind == ECD_SPEC_MATRIX)
+        return choose_form(store, spec, unit, diag);
+    unit->form = ECD_UNIT_VECTOR;
+    if (unit->tensor->encoding == ECD_ENCODING_ECF8)
+        status = ecd_coded_open(unit->tensor, unit->tensor->data, unit->tensor->size_bytes, &unit->coded, diag);
+    return status;
+}
+
+static ecd_status resolve_block(ecd_store *store, const ecd_block_spec *spec, int index, ecd_diag *diag)
+{
+    ecd_store_block *block = &store->blocks[index];
+    *block = (ecd_store_block){.first = store->unit_count, .resident = spec->resident, .rank = -1, .buffer = -1};
+    for (int i = 0; i < spec->count; i++) {
+        ecd_store_unit *unit = &store->units[store->unit_count++];
+        block->count++;
+        ecd_status status = resolve_unit(store, spec, i, unit, diag);
+        if (status)
+            return status;
+        if (unit->form == ECD_UNIT_CODED) {
+            unit->buffer_offset = block->buffer_bytes;
+            block->buffer_bytes += aligned(unit->decoded_bytes);
+        }
+    }
+    if (block->buffer_bytes) {
+        block->rank = store->order_count;
+        store->order[store->order_count++] = index;
+        if (block->buffer_bytes > store->buffer_bytes)
+            store->buffer_bytes = block->buffer_bytes;
+    }
+    return ECD_OK;
+}
+
+static ecd_status make_buffers(ecd_store *store, int wanted, ecd_diag *diag)
+{
+    int count = wanted > 0 ? wanted : 2;
+    store->buffer_count = count < store->order_count ? count : store->order_count;
+    store->buffers = calloc((size_t)store->buffer_count + 1, sizeof *store->buffers);
+    if (!store->buffers)
+        return ecd_fail_memory(diag, sizeof *store->buffers, "the decode buffers' table");
+    for (int i = 0; i < store->buffer_count; i++)
+        store->buffers[i].block = -1;
+    store->report.buffer_bytes = store->buffer_bytes * (uint64_t)store->buffer_count;
+    return ECD_OK;
+}
+
+// Hands out the store's memory: run once to count, once over the allocation.
+static void lay_out(ecd_store *store, ecd_arena *arena)
+{
+    for (int i = 0; i < store->unit_count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        uint64_t scales = scale_count(unit);
+        if (scales)
+            store->weights[i].scale = ecd_arena_take(arena, scales * sizeof(float));
+        if (unit->form == ECD_UNIT_VECTOR)
+            store->vectors[i] = ecd_arena_take(arena, unit->tensor->count * sizeof(float));
+        else if (unit->form == ECD_UNIT_KEPT)
+            store->weights[i].data = ecd_arena_take(arena, unit->decoded_bytes);
+    }
+    for (int i = 0; i < store->buffer_count; i++)
+        store->buffers[i].memory = ecd_arena_take(arena, store->buffer_bytes);
+}
+
+static ecd_status allocate_memory(ecd_store *store, ecd_diag *diag)
+{
+    ecd_arena plan = ecd_arena_plan();
+    lay_out(store, &plan);
+    store->memory = store->be->ops->alloc(store->be, plan.peak_bytes ? plan.peak_bytes : ECD_ARENA_ALIGN);
+    if (!store->memory)
+        return ecd_fail_memory(diag, plan.peak_bytes, "the weights");
+    ecd_arena arena = ecd_arena_over(store->memory, plan.peak_bytes);
+    lay_out(store, &arena);
+    return ECD_OK;
+}
+
+// The host's side of the buffers: the codec's tables, and where to decode if backend memory is not the host's.
+static ecd_status allocate_staging(ecd_store *store, ecd_diag *diag)
+{
+    for (int i = 0; i < store->unit_count; i++)
+        if (store->units[i].form == ECD_UNIT_CODED) {
+            size_t wanted = ecd_coded_table_bytes(&store->units[i].coded);
+            store->table_bytes = wanted > store->table_bytes ? wanted : store->table_bytes;
+        }
+    bool host = store->be->host_memory;
+    uint64_t one = aligned(store->table_bytes) + (host ? 0 : store->buffer_bytes);
+    store->staging = malloc(one * (uint64_t)store->buffer_count + 1);
+    if (!store->staging)
+        return ecd_fail_memory(diag, one * (uint64_t)store->buffer_count, "the decode buffers");
+    for (int i = 0; i < store->buffer_count; i++) {
+        ecd_store_buffer *buffer = &store->buffers[i];
+        buffer->tables = (uint8_t *)store->staging + one * (uint64_t)i;
+        buffer->staging = host ? buffer->memory : buffer->tables + aligned(store->table_bytes);
+    }
+    return ECD_OK;
+}
+
+// Scratch for filling: decoded elements on their way to f32, and the host side of what is uploaded.
+typedef struct scratch {
+    uint8_t *elements, *host, *tables;
+    uint64_t elements_bytes, host_bytes;
+} scratch;
+
+static void grow(uint64_t *size, uint64_t wanted)
+{
+    if (wanted > *size)
+        *size = wanted;
+}
+
+static ecd_status make_scratch(const ecd_store *store, scratch *s, ecd_diag *diag)
+{
+    for (int i = 0; i < store->unit_count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        uint64_t scales = scale_count(unit);
+        if (unit->form == ECD_UNIT_VECTOR) {
+            grow(&s->elements_bytes, unit->decoded_bytes);
+            grow(&s->host_bytes, unit->tensor->count * sizeof(float));
+        } else if (unit->form == ECD_UNIT_KEPT && !store->be->host_memory) {
+            grow(&s->host_bytes, unit->decoded_bytes);
+        }
+        grow(&s->elements_bytes, scales * sizeof(float));
+        grow(&s->host_bytes, scales * sizeof(float));
+    }
+    s->elements = malloc(s->elements_bytes + 1);
+    s->host = malloc(s->host_bytes + 1);
+    s->tables = malloc(ECF8_DECODER_MAX_BYTES);
+    if (!s->elements || !s->host || !s->tables)
+        return ecd_fail_memory(diag, s->elements_bytes + s->host_bytes + ECF8_DECODER_MAX_BYTES, "widening weights");
+    return ECD_OK;
+}
+
+// Puts a tensor's elements widened to f32 at `to` in backend memory.
+static ecd_status put_f32(ecd_store *store, const ecd_tensor *tensor, scratch *s, const float *to, ecd_diag *diag)
+{
+    const uint8_t *elements = tensor->data;
+    if (tensor->encoding == ECD_ENCODING_ECF8) {
+        ecd_coded coded;
+        ecd_status status = ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &coded, diag);
+        if (!status)
+            status = ecd_coded_decode(&coded, s->elements, true, s->tables, ECF8_DECODER_MAX_BYTES, diag);
+        if (status)
+            return status;
+        elements = s->elements;
+    }
+    ecd_to_f32(tensor->dtype, elements, (float *)(void *)s->host, tensor->count);
+    store->be->ops->upload(store->be, (void *)(uintptr_t)to, s->host, tensor->count * sizeof(float));
+    return ECD_OK;
+}
+
+static ecd_status fill_kept(ecd_store *store, ecd_store_unit *unit, uint8_t *to, scratch *s, ecd_diag *diag)
+{
+    if (unit->tensor->encoding == ECD_ENCODING_RAW) {
+        store->be->ops->upload(store->be, to, unit->tensor->data, unit->decoded_bytes);
+        return ECD_OK;
+    }
+    uint8_t *host = store->be->host_memory ? to : s->host;
+    ecd_status status = ecd_coded_decode(&unit->coded, host, true, s->tables, ECF8_DECODER_MAX_BYTES, diag);
+    if (!status && host != to)
+        store->be->ops->upload(store->be, to, host, unit->decoded_bytes);
+    return status;
+}
+
+static ecd_status fill_unit(ecd_store *store, int index, scratch *s, ecd_diag *diag)
+{
+    ecd_store_unit *unit = &store->units[index];
+    const ecd_tensor *tensor = unit->tensor;
+    if (unit->form == ECD_UNIT_ABSENT)
+        return ECD_OK;
+    if (unit->form == ECD_UNIT_VECTOR)
+        return put_f32(store, tensor, s, store->vectors[index], diag);
+    ecd_weight *weight = &store->weights[index];
+    weight->dtype = tensor->dtype;
+    weight->rows = unit->rows;
+    weight->cols = unit->cols;
+    weight->scale_kind = tensor->scale_kind;
+    if (unit->form == ECD_UNIT_VIEW)
+        weight->data = tensor->data;
+    ecd_status status = ECD_OK;
+    if (weight->scale)
+        status = put_f32(store, tensor->scale, s, weight->scale, diag);
+    if (!status && unit->form == ECD_UNIT_KEPT)
+        status = fill_kept(store, unit, (uint8_t *)(uintptr_t)weight->data, s, diag);
+    return status;
+}
+
+static void count_bytes(ecd_store *store)
+{
+    for (int i = 0; i < store->unit_count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        if (!unit->tensor)
+            continue;
+        uint64_t small = scale_count(unit) * sizeof(float);
+        uint64_t whole = unit->form == ECD_UNIT_VECTOR ? unit->tensor->count * sizeof(float) : unit->decoded_bytes;
+        store->report.raw_bytes += small + whole;
+        store->report.weights_bytes += small + (unit->form == ECD_UNIT_CODED ? unit->coded.view.blob_bytes : whole);
+    }
+}
+
+ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, const ecd_store_options *options,
+                             ecd_diag *diag)
+{
+    scratch s = {0};
+    store->mode = options->mode;
+    store->check_crc = options->check_crc;
+    ecd_status status = allocate_tables(store, specs, diag);
+    for (int i = 0; !status && i < store->block_count; i++)
+        status = resolve_block(store, &specs[i], i, diag);
+    if (!status)
+        status = make_buffers(store, options->buffers, diag);
+    if (!status)
+        status = allocate_memory(store, diag);
+    if (!status)
+        status = allocate_staging(store, diag);
+    if (!status)
+        status = make_scratch(store, &s, diag);
+    for (int i = 0; !status && i < store->unit_count; i++)
+        status = fill_unit(store, i, &s, diag);
+    if (!status)
+        status = ecd_backend_check(store->be, diag);
+    if (!status)
+        count_bytes(store);
+    free(s.elements);
+    free(s.host);
+    free(s.tables);
+    return status;
+}

@@ -1,0 +1,41 @@
+#define _GNU_SOURCE
+#include "weights/store_internal.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { WARM_BYTES = 4 << 20 };
+
+// Maps the pages now, in the order of use, so that the first product over a weight does not fault at every 4 KiB.
+static void populate(const uint8_t *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)data / page * page, end = (uintptr_t)data + size;
+#ifdef MADV_POPULATE_READ
+    if (madvise((void *)begin, end - begin, MADV_POPULATE_READ) == 0)
+        return;
+#endif
+    for (uintptr_t at = begin > (uintptr_t)data ? begin : (uintptr_t)data; at < end; at += page)
+        (void)*(const volatile uint8_t *)at;
+}
+
+static void warm_tensor(ecd_store *store, const ecd_tensor *tensor)
+{
+    ecd_file_will_need(tensor->file, tensor->offset_bytes, tensor->size_bytes);
+    for (uint64_t at = 0; at < tensor->size_bytes && !atomic_load(&store->warmer_stop); at += WARM_BYTES) {
+        uint64_t left = tensor->size_bytes - at;
+        populate(tensor->data + at, left < WARM_BYTES ? left : WARM_BYTES);
+    }
+}
+
+void *ecd_store_warm(void *opaque)
+{
+    ecd_store *store = opaque;
+    for (int i = 0; i < store->unit_count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        bool mapped = unit->form == ECD_UNIT_VIEW || (unit->form == ECD_UNIT_CODED && !unit->own_blob);
+        if (mapped && unit->tensor->file)
+            warm_tensor(store, unit->tensor);
+    }
+    return NULL;
+}
