@@ -1,0 +1,119 @@
+#include "app/help.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const char program_text[] =
+    "ecdit draws pictures with diffusion transformers whose weights stay losslessly compressed in memory.\n"
+    "\n"
+    "  ecdit generate --class dog           draw a picture (without MODEL: the small emoji model)\n"
+    "  ecdit compress SRC DST               make a compressed copy of a model folder\n"
+    "  ecdit decompress SRC DST             and back, to the same bytes\n"
+    "  ecdit verify A B                     do two model folders hold the same weights?\n"
+    "  ecdit inspect PATH                   what is in a model, and how well it compresses\n"
+    "  ecdit bench                          what compression costs and saves, both ways side by side\n"
+    "\n"
+    "ecdit COMMAND --help says more. ecdit --version prints the version.\n"
+    "Exit status: 0 done, 1 usage, 2 bad data, 3 out of memory, disk or device, 4 interrupted.\n";
+
+static const char generate_text[] =
+    "ecdit generate [MODEL] --class NAME[,NAME..] [options]: draw pictures\n"
+    "\n"
+    "  ecdit generate --class dog                         dog-0.png\n"
+    "  ecdit generate --class dog,cat -n 4 --seed 7       eight files: dog-7.png to cat-10.png\n"
+    "  ecdit generate --class dog -n 9 --grid -o dogs.png one sheet of nine\n"
+    "  ecdit generate --replay dog-0.png                  the same picture again, from its own recipe\n"
+    "\n"
+    "MODEL is a diffusers folder, plain or compressed, or the name of one in $ECDIT_MODELS. Default: emoji.\n"
+    "\n"
+    "What to draw\n"
+    "  --class LIST      classes by name, synonym or number, between commas\n"
+    "  -n COUNT          pictures of each class, with seeds N, N+1, ... (1)\n"
+    "  --seed N          the first seed (0); a seed gives the picture that diffusers draws from it\n"
+    "  --steps N         denoising steps (the model's default, or 50)\n"
+    "  --guidance G      classifier-free guidance; 1 is none (the model's default, or 4)\n"
+    "  --size WxH        pixels, where the model allows another size than its own\n"
+    "  --sampler NAME    auto (the model's), ddim, dpmpp, euler or flow\n"
+    "  --replay IN.png   settings from a picture's recipe; options beside it override it\n"
+    "\n"
+    "Where to\n"
+    "  -o FILE           .png, .jpg, .bmp or .tga (CLASS-SEED.png); several pictures become FILE-CLASS-SEED\n"
+    "  --grid            one sheet of all pictures instead of a file each\n"
+    "  --show            also show each picture in the terminal\n"
+    "  --json            print one JSON object instead of file names\n"
+    "  --quiet           no progress\n"
+    "\n"
+    "How\n"
+    "  --weights MODE    auto (as the files hold them), ecf8 (compressed in memory) or raw; never changes a picture\n"
+    "  --backend NAME    auto, ref (plain C, slow, the same everywhere), cpu or cuda\n"
+    "  --compute TYPE    auto, f32 or bf16\n"
+    "  --threads N       (all processors); never changes a picture\n"
+    "  --memory-budget B refuse before drawing if weights and activations need more, such as 800M or 2G\n";
+
+static const char compress_text[] =
+    "ecdit compress SRC DST [--quantize e4m3] [--json]: make a compressed copy of a model folder\n"
+    "\n"
+    "  ecdit compress DiT-XL-2-256 DiT-XL-2-256-ecf8\n"
+    "  ecdit compress --quantize e4m3 DiT-XL-2-256 DiT-XL-2-256-e4m3\n"
+    "\n"
+    "Compression is lossless: ecdit decompress gives the same bytes back. DST must not exist; it appears whole or\n"
+    "not at all.\n"
+    "  --quantize e4m3   first round BF16, F16 and F32 matrices to FP8 with a scale a row: smaller, and not lossless\n"
+    "  --json            print the figures as one JSON object\n";
+
+static const char decompress_text[] =
+    "ecdit decompress SRC DST: make a plain copy of a compressed model folder\n"
+    "\n"
+    "  ecdit decompress DiT-XL-2-256-ecf8 DiT-XL-2-256\n"
+    "\n"
+    "DST must not exist; it appears whole or not at all.\n";
+
+static const char verify_text[] =
+    "ecdit verify A B: do two model folders hold the same weights?\n"
+    "\n"
+    "  ecdit verify DiT-XL-2-256 DiT-XL-2-256-ecf8\n"
+    "\n"
+    "Compares every tensor byte by byte, decoded where it is compressed, and names those that differ.\n"
+    "Exit status 0: the same, 2: not.\n";
+
+static const char inspect_text[] =
+    "ecdit inspect PATH [--json]: what is in a model folder or file, and how well it compresses\n"
+    "\n"
+    "  ecdit inspect weights/emoji\n"
+    "\n"
+    "  --json            print one JSON object\n";
+
+static const char bench_text[] =
+    "ecdit bench [MODEL] [options]: what compression costs and saves\n"
+    "\n"
+    "  ecdit bench\n"
+    "  ecdit bench DiT-XL-2-256-ecf8 --batch 1,4 --steps 10 --csv bench.csv\n"
+    "\n"
+    "Draws the same classes and seeds from compressed (ecf8) and uncompressed (raw) weights in turn, each time in a\n"
+    "process of its own, and compares the pictures: they must be the same to the last byte.\n"
+    "  --batch LIST      pictures drawn at once, one row a number (1)\n"
+    "  --steps N         denoising steps (the model's default, or 50)\n"
+    "  --runs N          measurements of each path (5); one more before them is not counted\n"
+    "  --backend NAME    auto, ref, cpu or cuda\n"
+    "  --compute TYPE    auto, f32 or bf16\n"
+    "  --threads N       (all processors)\n"
+    "  --json            print one JSON object instead of the table\n"
+    "  --csv FILE        also write the figures as CSV\n"
+    "\n"
+    "Exit status 2 if a picture differs between the paths.\n";
+
+const char *ecd_help_of(const char *command)
+{
+    static const struct {
+        const char *name, *text;
+    } texts[] = {
+        {"generate", generate_text}, {"compress", compress_text}, {"decompress", decompress_text},
+        {"verify", verify_text},     {"inspect", inspect_text},   {"bench", bench_text},
+    };
+    if (!command)
+        return program_text;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!strcmp(texts[i].name, command))
+            return texts[i].text;
+    return NULL;
+}
