@@ -4,10 +4,8 @@
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function" // its PNG and HDR writers
+#pragma GCC diagnostic ignored "-Wunused-function" // its PNG and HDR writers; gcc asks at the end of the file
 #include <stb/stb_image_write.h>
-#pragma GCC diagnostic pop
 
 typedef struct sink {
     ecd_writer *writer;
