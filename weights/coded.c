@@ -13,7 +13,7 @@ ecf8_dtype ecd_coded_dtype(ecd_dtype dtype)
     }
 }
 
-static ecd_status fail(const ecd_coded *coded, const ecf8_error *error, ecd_diag *diag)
+ecd_status ecd_coded_fail(const ecd_coded *coded, const ecf8_error *error, ecd_diag *diag)
 {
     const ecd_tensor *tensor = coded->tensor;
     bool ours = error->status < ECF8_ERR_TRUNCATED; // the call or ECD_CPU, not the blob
@@ -35,7 +35,7 @@ ecd_status ecd_coded_open(const ecd_tensor *tensor, const uint8_t *blob, uint64_
     *out = (ecd_coded){.tensor = tensor};
     if (ecf8_open(blob, blob_bytes, &out->view, &error)) {
         out->view.blob = blob;
-        return fail(out, &error, diag);
+        return ecd_coded_fail(out, &error, diag);
     }
     if (out->view.count != tensor->count)
         return ecd_tensor_fail(tensor, diag, "an ECF8 container of %llu weights, expected %llu",
@@ -59,7 +59,7 @@ ecd_status ecd_coded_decode(const ecd_coded *coded, void *out, bool verify, void
     uint64_t size = coded->view.count * ecf8_dtype_bytes(coded->view.dtype);
     if (ecf8_decoder_init(&decoder, &coded->view, tables, table_bytes, ECF8_CPU_AUTO, &error) ||
         ecf8_decode(&decoder, out, size, verify ? ECF8_VERIFY : 0, &error))
-        return fail(coded, &error, diag);
+        return ecd_coded_fail(coded, &error, diag);
     return ECD_OK;
 }
 

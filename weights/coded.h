@@ -29,4 +29,7 @@ size_t ecd_coded_table_bytes(const ecd_coded *coded);
 ecd_status ecd_coded_encode(ecd_dtype dtype, const void *elements, uint64_t count, int64_t rows, int64_t cols,
                             uint8_t **blob, uint64_t *blob_bytes, ecd_diag *diag);
 
+// Fills `diag` with a fault that the codec found in the tensor's container.
+ecd_status ecd_coded_fail(const ecd_coded *coded, const ecf8_error *error, ecd_diag *diag);
+
 #endif
