@@ -58,8 +58,8 @@ static double uniform_double(ecd_generator *generator)
 // ln(x) for x in (0, 1], by the polynomial of Cephes' logf.
 static float log_cephes(float x)
 {
-    static const float terms[] = {-1.1514610310e-1f, 1.1676998740e-1f,  -1.2420140846e-1f, 1.4249322787e-1f,
-                                  -1.6668057665e-1f, 2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
+    static const float terms[] = {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                                  -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f};
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     float exponent = (float)((int)(bits >> 23) - 126);

@@ -7,12 +7,9 @@
 static double timestep_at(const ecd_schedule *s, int steps, int i)
 {
     switch (s->spacing) {
-    case ECD_SPACING_LINSPACE:
-        return rint(ecd_schedule_linspace(0, s->train_steps - 1, steps, steps - 1 - i));
-    case ECD_SPACING_TRAILING:
-        return ecd_schedule_trailing(s->train_steps, s->train_steps, steps, i);
-    default:
-        return (double)(steps - 1 - i) * (s->train_steps / steps) + s->steps_offset;
+    case ECD_SPACING_LINSPACE: return rint(ecd_schedule_linspace(0, s->train_steps - 1, steps, steps - 1 - i));
+    case ECD_SPACING_TRAILING: return ecd_schedule_trailing(s->train_steps, s->train_steps, steps, i);
+    default: return (double)(steps - 1 - i) * (s->train_steps / steps) + s->steps_offset;
     }
 }
 
@@ -33,16 +30,18 @@ static ecd_status prepare(ecd_sampler *sampler, const cJSON *config, const ecd_s
     if (!(range > 0))
         return ecd_fail(diag, ECD_DATA, "scheduler config: \"clip_sample_range\" is %g, expected more than 0", range);
     if (s->zero_snr && s->prediction == ECD_PREDICT_EPSILON)
-        return ecd_fail(diag, ECD_DATA,
-                        "scheduler config: \"rescale_betas_zero_snr\" with \"prediction_type\" epsilon divides by zero, "
-                        "expected v_prediction or sample");
+        return ecd_fail(
+            diag, ECD_DATA,
+            "scheduler config: \"rescale_betas_zero_snr\" with \"prediction_type\" epsilon divides by zero, "
+            "expected v_prediction or sample");
     sampler->clip = clip ? (float)range : INFINITY;
     for (int i = 0; i < sampler->steps; i++) {
         double t = timestep_at(s, sampler->steps, i);
         if (t >= s->train_steps)
-            return ecd_fail(diag, ECD_DATA,
-                            "scheduler config: \"steps_offset\" %d takes timestep %g of %d steps past \"num_train_timesteps\" %d",
-                            s->steps_offset, t, sampler->steps, s->train_steps);
+            return ecd_fail(
+                diag, ECD_DATA,
+                "scheduler config: \"steps_offset\" %d takes timestep %g of %d steps past \"num_train_timesteps\" %d",
+                s->steps_offset, t, sampler->steps, s->train_steps);
         sampler->timesteps[i] = (float)t;
     }
     return ECD_OK;
@@ -67,9 +66,7 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
             clean = output[i];
             noise = (x[i] - root_alpha * clean) / root_beta;
             break;
-        default:
-            clean = root_alpha * x[i] - root_beta * output[i];
-            noise = root_alpha * output[i] + root_beta * x[i];
+        default: clean = root_alpha * x[i] - root_beta * output[i]; noise = root_alpha * output[i] + root_beta * x[i];
         }
         clean = clean < -clip ? -clip : clean > clip ? clip : clean;
         x[i] = to_clean * clean + to_noise * noise;

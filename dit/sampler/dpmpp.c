@@ -1,4 +1,5 @@
-// DPM-Solver++, multistep, of orders 1 to 3 (arXiv 2211.01095). diffusers: schedulers/scheduling_dpmsolver_multistep.py.
+// DPM-Solver++, multistep, of orders 1 to 3 (arXiv 2211.01095). diffusers:
+// schedulers/scheduling_dpmsolver_multistep.py.
 #include <math.h>
 #include <stdlib.h>
 
@@ -9,8 +10,8 @@ enum { FEW_STEPS = 15 }; // below, lower_order_final holds
 
 static ecd_status read_solver(ecd_sampler *sampler, const cJSON *config, ecd_diag *diag)
 {
-    static const char *const refused[] = {"thresholding",     "use_lu_lambdas",       "use_flow_sigmas",
-                                          "variance_type",    "use_dynamic_shifting", NULL};
+    static const char *const refused[] = {"thresholding",  "use_lu_lambdas",       "use_flow_sigmas",
+                                          "variance_type", "use_dynamic_shifting", NULL};
     static const char *const algorithms[] = {"dpmsolver++", NULL};
     // The last three are other solvers' names, which diffusers takes for midpoint here.
     static const char *const solvers[] = {"midpoint", "heun", "logrho", "bh1", "bh2", NULL};
@@ -53,12 +54,9 @@ static int usable_timesteps(const ecd_schedule *s, double clip)
 static double timestep_at(const ecd_schedule *s, int usable, int steps, int i)
 {
     switch (s->spacing) {
-    case ECD_SPACING_LINSPACE:
-        return rint(ecd_schedule_linspace(0, usable - 1, steps + 1, steps - i));
-    case ECD_SPACING_TRAILING:
-        return ecd_schedule_trailing(usable, s->train_steps, steps, i);
-    default:
-        return (double)(steps - i) * (usable / (steps + 1)) + s->steps_offset;
+    case ECD_SPACING_LINSPACE: return rint(ecd_schedule_linspace(0, usable - 1, steps + 1, steps - i));
+    case ECD_SPACING_TRAILING: return ecd_schedule_trailing(usable, s->train_steps, steps, i);
+    default: return (double)(steps - i) * (usable / (steps + 1)) + s->steps_offset;
     }
 }
 
@@ -73,7 +71,8 @@ static ecd_status space_sigmas(ecd_sampler *sampler, const cJSON *config, ecd_di
         (status = ecd_schedule_sigma_spacing(config, &spacing, diag)) != ECD_OK)
         return status;
     if (isnan(clip))
-        return ecd_fail(diag, ECD_DATA, "scheduler config: \"lambda_min_clipped\" is NaN, expected a number or -Infinity");
+        return ecd_fail(diag, ECD_DATA,
+                        "scheduler config: \"lambda_min_clipped\" is NaN, expected a number or -Infinity");
     int usable = usable_timesteps(s, clip);
     double largest = ecd_schedule_sigma(s, s->train_steps - 1), smallest = ecd_schedule_sigma(s, 0);
     for (int i = 0; i < steps; i++) {

@@ -10,10 +10,8 @@ static double timestep_at(const ecd_schedule *s, int steps, int i)
     switch (s->spacing) {
     case ECD_SPACING_LINSPACE: // not rounded
         return (float)ecd_schedule_linspace(0, s->train_steps - 1, steps, steps - 1 - i);
-    case ECD_SPACING_TRAILING:
-        return ecd_schedule_trailing(s->train_steps, s->train_steps, steps, i);
-    default:
-        return (double)(steps - 1 - i) * (s->train_steps / steps) + s->steps_offset;
+    case ECD_SPACING_TRAILING: return ecd_schedule_trailing(s->train_steps, s->train_steps, steps, i);
+    default: return (double)(steps - 1 - i) * (s->train_steps / steps) + s->steps_offset;
     }
 }
 
@@ -39,8 +37,9 @@ static ecd_status space_sigmas(ecd_sampler *sampler, const cJSON *config, ecd_di
         (status = ecd_json_number(config, "sigma_max", first, &largest, diag)) != ECD_OK)
         return status;
     if (!(smallest > 0 && largest >= smallest))
-        return ecd_fail(diag, ECD_DATA, "scheduler config: \"sigma_min\" %g and \"sigma_max\" %g, expected 0 < min <= max",
-                        smallest, largest);
+        return ecd_fail(diag, ECD_DATA,
+                        "scheduler config: \"sigma_min\" %g and \"sigma_max\" %g, expected 0 < min <= max", smallest,
+                        largest);
     for (int i = 0; i < steps; i++) {
         double sigma = ecd_schedule_spaced_sigma(spacing, largest, smallest, steps, i);
         sampler->timesteps[i] = (float)ecd_schedule_timestep_of(s, sigma);

@@ -14,13 +14,13 @@ typedef struct flow_config {
 
 static ecd_status read_config(const cJSON *config, flow_config *f, ecd_diag *diag)
 {
-    static const char *const refused[] = {"invert_sigmas", "stochastic_sampling", "use_karras_sigmas",
-                                          "use_exponential_sigmas", "use_beta_sigmas", NULL};
+    static const char *const refused[] = {"invert_sigmas",          "stochastic_sampling", "use_karras_sigmas",
+                                          "use_exponential_sigmas", "use_beta_sigmas",     NULL};
     static const char *const types[] = {"exponential", "linear", NULL};
     ecd_status status;
     if ((status = ecd_schedule_refuse(config, refused, diag)) != ECD_OK ||
-        (status = ecd_json_int(config, "num_train_timesteps", 1000, 2, ECD_SCHEDULE_MAX_TRAIN_STEPS, &f->train_steps, diag)) !=
-            ECD_OK ||
+        (status = ecd_json_int(config, "num_train_timesteps", 1000, 2, ECD_SCHEDULE_MAX_TRAIN_STEPS, &f->train_steps,
+                               diag)) != ECD_OK ||
         (status = ecd_json_number(config, "shift", 1, &f->shift, diag)) != ECD_OK ||
         (status = ecd_json_bool(config, "use_dynamic_shifting", false, &f->dynamic, diag)) != ECD_OK ||
         (status = ecd_json_number(config, "base_shift", 0.5, &f->base_shift, diag)) != ECD_OK ||
@@ -33,9 +33,10 @@ static ecd_status read_config(const cJSON *config, flow_config *f, ecd_diag *dia
     if (!(f->shift > 0))
         return ecd_fail(diag, ECD_DATA, "scheduler config: \"shift\" is %g, expected more than 0", f->shift);
     if (f->max_tokens <= f->base_tokens)
-        return ecd_fail(diag, ECD_DATA,
-                        "scheduler config: \"max_image_seq_len\" is %lld, expected more than \"base_image_seq_len\" %lld",
-                        (long long)f->max_tokens, (long long)f->base_tokens);
+        return ecd_fail(
+            diag, ECD_DATA,
+            "scheduler config: \"max_image_seq_len\" is %lld, expected more than \"base_image_seq_len\" %lld",
+            (long long)f->max_tokens, (long long)f->base_tokens);
     if (!(f->terminal >= 0 && f->terminal < 1))
         return ecd_fail(diag, ECD_DATA, "scheduler config: \"shift_terminal\" is %g, expected at least 0 and below 1",
                         f->terminal);
@@ -67,7 +68,8 @@ static ecd_status prepare(ecd_sampler *sampler, const cJSON *config, const ecd_s
     if (status != ECD_OK)
         return status;
     if (f.dynamic && options->image_tokens < 1)
-        return ecd_fail(diag, ECD_DATA, "scheduler config: \"use_dynamic_shifting\" is set, but this model has no picture tokens");
+        return ecd_fail(diag, ECD_DATA,
+                        "scheduler config: \"use_dynamic_shifting\" is set, but this model has no picture tokens");
     double slope = (f.max_shift - f.base_shift) / (double)(f.max_tokens - f.base_tokens);
     double mu = (double)options->image_tokens * slope + (f.base_shift - slope * (double)f.base_tokens);
     int steps = sampler->steps;

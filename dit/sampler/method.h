@@ -12,7 +12,8 @@ typedef struct ecd_sampler_method {
     const char *class_name; // of the config
     bool flow;              // for models of flow matching; the others are for models of noise schedules
     // Reads the config and fills timesteps, sigmas, init_sigma and what step needs.
-    ecd_status (*prepare)(ecd_sampler *sampler, const cJSON *config, const ecd_sampler_options *options, ecd_diag *diag);
+    ecd_status (*prepare)(ecd_sampler *sampler, const cJSON *config, const ecd_sampler_options *options,
+                          ecd_diag *diag);
     void (*scale_input)(const ecd_sampler *sampler, int step, const float *x, float *in); // NULL: as it is
     void (*step)(ecd_sampler *sampler, int step, const float *output, float *x);
 } ecd_sampler_method;
@@ -26,13 +27,13 @@ struct ecd_sampler {
     float init_sigma;
     ecd_schedule schedule; // unused by flow matching
 
-    float clip; // DDIM: clean latents are clamped to -clip..clip; infinity where they are not
+    float clip;     // DDIM: clean latents are clamped to -clip..clip; infinity where they are not
     bool alpha_one; // DDIM: the product before the first timestep is 1, not alphas_cumprod[0]
 
     int order; // DPM-Solver++
     bool heun, lower_order_final, euler_at_final, ends_at_zero;
-    int taken;                              // steps since step 0, at most `order`
-    float *history[ECD_SAMPLER_MAX_ORDER];  // clean latents, the newest first; [count] each, slices of history_memory
+    int taken;                             // steps since step 0, at most `order`
+    float *history[ECD_SAMPLER_MAX_ORDER]; // clean latents, the newest first; [count] each, slices of history_memory
     float *history_memory;
 };
 

@@ -40,14 +40,16 @@ static ecd_status choose(const cJSON *config, const char *name, const ecd_sample
         if (!strcmp(automatic ? methods[i]->class_name : methods[i]->name, automatic ? class_name : name))
             *out = methods[i];
     if (!*out && automatic)
-        return ecd_fail(diag, ECD_DATA,
-                        "scheduler config: \"_class_name\" is \"%.64s\", expected DDIMScheduler, DPMSolverMultistepScheduler, "
-                        "EulerDiscreteScheduler or FlowMatchEulerDiscreteScheduler; --sampler chooses another",
-                        class_name);
+        return ecd_fail(
+            diag, ECD_DATA,
+            "scheduler config: \"_class_name\" is \"%.64s\", expected DDIMScheduler, DPMSolverMultistepScheduler, "
+            "EulerDiscreteScheduler or FlowMatchEulerDiscreteScheduler; --sampler chooses another",
+            class_name);
     if (!*out)
         return ecd_fail(diag, ECD_USAGE, "unknown sampler \"%.64s\", expected auto, ddim, dpmpp, euler or flow", name);
     if (!automatic && is_flow_class(class_name) != (*out)->flow)
-        return ecd_fail(diag, ECD_USAGE, "sampler %s does not suit this model, whose scheduler is %.64s", name, class_name);
+        return ecd_fail(diag, ECD_USAGE, "sampler %s does not suit this model, whose scheduler is %.64s", name,
+                        class_name);
     return ECD_OK;
 }
 

@@ -117,8 +117,9 @@ static ecd_status read_alphas(const cJSON *config, ecd_schedule *s, ecd_diag *di
         (status = ecd_json_bool(config, "rescale_betas_zero_snr", false, &s->zero_snr, diag)) != ECD_OK)
         return status;
     if (!(start > 0 && end >= start && end < 1))
-        return ecd_fail(diag, ECD_DATA, "scheduler config: \"beta_start\" %g and \"beta_end\" %g, expected 0 < start <= end < 1",
-                        start, end);
+        return ecd_fail(diag, ECD_DATA,
+                        "scheduler config: \"beta_start\" %g and \"beta_end\" %g, expected 0 < start <= end < 1", start,
+                        end);
     s->squared_cosine = kind == BETAS_SQUARED_COSINE;
 
     size_t bytes = (size_t)s->train_steps * sizeof(float);
@@ -145,8 +146,8 @@ ecd_status ecd_schedule_read(const cJSON *config, ecd_spacing spacing, ecd_sched
     int64_t train_steps, offset;
     int choice = 0;
     ecd_status status;
-    if ((status = ecd_json_int(config, "num_train_timesteps", 1000, 2, ECD_SCHEDULE_MAX_TRAIN_STEPS, &train_steps, diag)) !=
-            ECD_OK ||
+    if ((status = ecd_json_int(config, "num_train_timesteps", 1000, 2, ECD_SCHEDULE_MAX_TRAIN_STEPS, &train_steps,
+                               diag)) != ECD_OK ||
         (status = ecd_json_int(config, "steps_offset", 0, 0, train_steps - 1, &offset, diag)) != ECD_OK ||
         (status = ecd_schedule_choice(config, "prediction_type", predictions, 0, &choice, diag)) != ECD_OK)
         goto out;

@@ -1,0 +1,132 @@
+#include "dit/pipeline/pipeline_internal.h"
+
+#include <stdlib.h>
+
+#include "base/process.h"
+
+static ecd_status open_component(const char *model, const char *name, ecd_checkpoint **out, ecd_diag *diag)
+{
+    char *path = ecd_path_join(model, name);
+    if (!path)
+        return ecd_fail_memory(diag, 0, "a path");
+    ecd_status status = ecd_checkpoint_open(path, out, diag);
+    free(path);
+    return status;
+}
+
+static ecd_status open_vae(ecd_pipeline *p, const char *model, ecd_diag *diag)
+{
+    ecd_checkpoint *cp = NULL;
+    ecd_status status = open_component(model, "vae", &cp, diag);
+    if (status == ECD_OK)
+        status = ecd_vae_open(p->folder.vae, cp, p->options.backend, false, &p->vae, diag);
+    ecd_checkpoint_close(cp);
+    return status;
+}
+
+// The parts must fit each other, and the size asked for must be one that the model draws.
+static ecd_status fit(ecd_pipeline *p, const ecd_transformer_info *t, ecd_diag *diag)
+{
+    const ecd_vae_info *v = ecd_vae_get_info(p->vae);
+    if (v->latent_channels != t->in_channels)
+        return ecd_fail(diag, ECD_DATA, "%s has %lld latent channels, but the VAE has %lld", p->folder.path,
+                        (long long)t->in_channels, (long long)v->latent_channels);
+    if (v->out_channels != 3)
+        return ecd_fail(diag, ECD_DATA, "%s: the VAE gives %lld channels, expected 3", p->folder.path,
+                        (long long)v->out_channels);
+    if (t->out_channels != t->in_channels && t->out_channels != 2 * t->in_channels)
+        return ecd_fail(diag, ECD_DATA,
+                        "%s: \"out_channels\" is %lld, expected %lld, or twice that with a learned variance",
+                        p->folder.path, (long long)t->out_channels, (long long)t->in_channels);
+    int64_t factor = v->factor, side = t->sample_size * factor, step = factor * t->patch_size;
+    int64_t height = p->options.height ? p->options.height : side, width = p->options.width ? p->options.width : side;
+    if (!t->any_size && (height != side || width != side))
+        return ecd_fail(diag, ECD_USAGE, "size %lldx%lld, this model draws only %lldx%lld", (long long)width,
+                        (long long)height, (long long)side, (long long)side);
+    if (height < step || width < step || height % step || width % step)
+        return ecd_fail(diag, ECD_USAGE, "size %lldx%lld, expected multiples of %lld", (long long)width,
+                        (long long)height, (long long)step);
+    p->height = height / factor;
+    p->width = width / factor;
+    return ECD_OK;
+}
+
+static ecd_status open_parts(ecd_pipeline *p, const char *model, ecd_diag *diag)
+{
+    ecd_transformer_info info;
+    ecd_status status;
+    if ((status = ecd_model_folder_open(model, &p->folder, diag)) != ECD_OK ||
+        (status = ecd_transformer_describe(p->folder.transformer_class, p->folder.transformer, &info, diag)) !=
+            ECD_OK ||
+        (status = open_vae(p, model, diag)) != ECD_OK || (status = fit(p, &info, diag)) != ECD_OK ||
+        (status = open_component(model, "transformer", &p->weights, diag)) != ECD_OK)
+        return status;
+    ecd_transformer_options options = {
+        .store = p->options.store,
+        .max_pictures = p->options.max_pictures,
+        .height = p->height,
+        .width = p->width,
+        .guidance = p->options.guidance,
+    };
+    return ecd_transformer_open(p->folder.transformer_class, p->folder.transformer, p->weights, p->options.backend,
+                                &options, &p->transformer, diag);
+}
+
+ecd_status ecd_pipeline_open(const ecd_pipeline_options *options, ecd_pipeline **out, ecd_diag *diag)
+{
+    *out = NULL;
+    uint64_t start = ecd_now_ns();
+    ecd_pipeline *p = calloc(1, sizeof *p);
+    if (!p)
+        return ecd_fail_memory(diag, sizeof *p, "the pipeline");
+    p->options = *options;
+    p->options.model = NULL;
+    ecd_status status = open_parts(p, options->model, diag);
+    if (status != ECD_OK) {
+        ecd_pipeline_close(p);
+        return status;
+    }
+    p->open_ns = ecd_now_ns() - start;
+    *out = p;
+    return ECD_OK;
+}
+
+void ecd_pipeline_close(ecd_pipeline *p)
+{
+    if (!p)
+        return;
+    ecd_transformer_close(p->transformer);
+    ecd_checkpoint_close(p->weights);
+    ecd_vae_close(p->vae);
+    ecd_model_folder_close(&p->folder);
+    free(p);
+}
+
+const ecd_model_folder *ecd_pipeline_folder(const ecd_pipeline *p)
+{
+    return &p->folder;
+}
+
+const ecd_transformer_info *ecd_pipeline_info(const ecd_pipeline *p)
+{
+    return ecd_transformer_get_info(p->transformer);
+}
+
+void ecd_pipeline_size(const ecd_pipeline *p, int64_t *height, int64_t *width)
+{
+    int64_t factor = ecd_vae_get_info(p->vae)->factor;
+    *height = p->height * factor;
+    *width = p->width * factor;
+}
+
+void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out)
+{
+    *out = (ecd_pipeline_report){
+        .open_ns = p->open_ns,
+        .denoise_ns = p->denoise_ns,
+        .vae_ns = p->vae_ns,
+        .vae_bytes = ecd_vae_decode_bytes(p->vae, p->height, p->width),
+        .vae_weights_bytes = ecd_vae_get_info(p->vae)->weights_bytes,
+    };
+    ecd_transformer_report(p->transformer, &out->store, &out->activation_bytes);
+}

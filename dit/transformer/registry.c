@@ -1,0 +1,105 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "dit/transformer/architecture.h"
+
+static const ecd_architecture *const architectures[] = {
+    &ecd_architecture_dit,
+};
+
+enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, MAX_PICTURES = 1 << 16 };
+
+static ecd_status find(const char *class_name, const ecd_architecture **out, ecd_diag *diag)
+{
+    char known[ECD_DIAG_TEXT / 2] = "";
+    for (int i = 0; i < ARCHITECTURES; i++) {
+        if (!strcmp(architectures[i]->class_name, class_name)) {
+            *out = architectures[i];
+            return ECD_OK;
+        }
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", architectures[i]->class_name);
+    }
+    return ecd_fail(diag, ECD_USAGE, "transformer class \"%.64s\" is not known, expected %s", class_name, known);
+}
+
+ecd_status ecd_transformer_describe(const char *class_name, const cJSON *config, ecd_transformer_info *out,
+                                    ecd_diag *diag)
+{
+    const ecd_architecture *architecture;
+    ecd_status status = find(class_name, &architecture, diag);
+    return status == ECD_OK ? architecture->describe(config, out, diag) : status;
+}
+
+static ecd_status check_size(const ecd_transformer_info *info, int64_t height, int64_t width, ecd_diag *diag)
+{
+    int64_t side = info->sample_size, patch = info->patch_size;
+    if (!info->any_size && (height != side || width != side))
+        return ecd_fail(diag, ECD_USAGE, "latents of %lldx%lld, %s takes only %lldx%lld", (long long)width,
+                        (long long)height, info->class_name, (long long)side, (long long)side);
+    if (height < patch || width < patch || height % patch || width % patch)
+        return ecd_fail(diag, ECD_USAGE, "latents of %lldx%lld, expected sides that are multiples of the patch, %lld",
+                        (long long)width, (long long)height, (long long)patch);
+    return ECD_OK;
+}
+
+ecd_status ecd_transformer_open(const char *class_name, const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be,
+                                const ecd_transformer_options *options, ecd_transformer **out, ecd_diag *diag)
+{
+    *out = NULL;
+    const ecd_architecture *architecture;
+    ecd_transformer_info info;
+    ecd_transformer_options o = *options;
+    ecd_status status;
+    if ((status = find(class_name, &architecture, diag)) != ECD_OK ||
+        (status = architecture->describe(config, &info, diag)) != ECD_OK)
+        return status;
+    o.height = o.height ? o.height : info.sample_size;
+    o.width = o.width ? o.width : info.sample_size;
+    if (o.max_pictures < 1 || o.max_pictures > MAX_PICTURES)
+        return ecd_fail(diag, ECD_USAGE, "a batch of %lld pictures, expected 1 to %d", (long long)o.max_pictures,
+                        MAX_PICTURES);
+    if ((status = check_size(&info, o.height, o.width, diag)) != ECD_OK ||
+        (status = architecture->open(config, &info, cp, be, &o, out, diag)) != ECD_OK)
+        return status;
+    (*out)->architecture = architecture;
+    (*out)->info = info;
+    (*out)->options = o;
+    return ECD_OK;
+}
+
+void ecd_transformer_close(ecd_transformer *t)
+{
+    if (t)
+        t->architecture->close(t);
+}
+
+const ecd_transformer_info *ecd_transformer_get_info(const ecd_transformer *t)
+{
+    return &t->info;
+}
+
+ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
+                                   ecd_diag *diag)
+{
+    const ecd_transformer_options *o = &t->options;
+    if (call->pictures < 1 || call->pictures > o->max_pictures)
+        return ecd_fail(diag, ECD_USAGE, "%lld pictures at once, planned for 1 to %lld", (long long)call->pictures,
+                        (long long)o->max_pictures);
+    if (call->height != o->height || call->width != o->width)
+        return ecd_fail(diag, ECD_USAGE, "latents of %lldx%lld, planned for %lldx%lld", (long long)call->width,
+                        (long long)call->height, (long long)o->width, (long long)o->height);
+    if (call->guidance && !o->guidance)
+        return ecd_fail(diag, ECD_USAGE, "guidance, but the transformer was opened without");
+    for (int64_t i = 0; i < call->pictures; i++)
+        if (call->classes[i] < 0 || call->classes[i] > t->info.num_classes)
+            return ecd_fail(diag, ECD_USAGE, "class %lld, expected 0 to %lld", (long long)call->classes[i],
+                            (long long)t->info.num_classes);
+    return t->architecture->predict(t, call, cancel, diag);
+}
+
+void ecd_transformer_report(const ecd_transformer *t, ecd_store_report *store, uint64_t *activation_bytes)
+{
+    ecd_store_report_get(t->store, store);
+    *activation_bytes = t->activation_bytes;
+}
