@@ -1,0 +1,5 @@
+ecd_test(test_dtype unit/test_dtype.c LIBS ecd_weights)
+ecd_test(test_noise unit/test_noise.c LIBS ecd_dit)
+ecd_test(test_samplers unit/test_samplers.c LIBS ecd_dit)
+ecd_test(test_dit unit/test_dit.c LIBS ecd_dit)
+ecd_test(test_pipeline unit/test_pipeline.c LIBS ecd_pipeline)
