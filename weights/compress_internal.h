@@ -1,0 +1,38 @@
+// What compress.c, compress_file.c, decompress.c and verify.c share.
+#ifndef ECD_WEIGHTS_COMPRESS_INTERNAL_H
+#define ECD_WEIGHTS_COMPRESS_INTERNAL_H
+
+#include "weights/checkpoint_internal.h"
+#include "weights/compress.h"
+#include "weights/tree.h"
+
+typedef struct ecd_work {
+    const ecd_compress_options *options;
+    ecd_work_report *report;
+    ecd_work_progress progress;
+    uint64_t start_ns;
+} ecd_work;
+
+// `tree` gives the total; entries that are folders do not count.
+void ecd_work_begin(ecd_work *work, const ecd_compress_options *options, ecd_work_report *report, const ecd_tree *tree);
+// Counts `read` bytes of the source and tells the caller. ECD_INTERRUPTED if he wants no more.
+ecd_status ecd_work_step(ecd_work *work, uint64_t read, ecd_diag *diag);
+
+// The tensors of one file under the names that it spells, before anything is renamed.
+ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **out, ecd_diag *diag);
+
+ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,
+                             ecd_diag *diag);
+ecd_status ecd_decompress_file(ecd_work *work, const char *from, const char *to, ecd_diag *diag);
+
+// quantize.c. Is this a linear weight of a transformer's block?
+bool ecd_quantize_wants(const ecd_tensor *tensor);
+// Rounds [rows, cols] of F32, F16 or BF16 to E4M3: scale[row] = max|row| / 448 (1 for a row of zeros), saturating.
+// A weight that is not finite is ECD_DATA.
+ecd_status ecd_quantize_rows(const ecd_tensor *tensor, uint8_t *out, float *scale, ecd_diag *diag);
+
+// config_edit.c. Adds quantization_config to a config's text and takes it away again; the caller frees *out.
+ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag);
+ecd_status ecd_config_unmark(const char *text, char **out, ecd_diag *diag); // *out NULL: it was not marked
+
+#endif

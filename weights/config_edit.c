@@ -1,0 +1,74 @@
+// Edits a config as text, so that taking the edit away gives back the very bytes.
+#define _GNU_SOURCE
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights/compress_internal.h"
+#include "weights/json.h"
+
+static const char OWN_KEY[] = "\"quantization_config\"", KEPT_KEY[] = "\"source_quantization_config\"";
+static const char MARK[] = "\n  \"quantization_config\": {\"quant_method\": \"ecf8\", \"version\": 1}";
+
+// The text with its one `from` made `to`. NULL if it does not stand there exactly once, or when memory is out.
+static char *replace_once(const char *text, const char *from, const char *to)
+{
+    const char *at = strstr(text, from);
+    char *out = NULL;
+    if (!at || strstr(at + 1, from))
+        return NULL;
+    return asprintf(&out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)) < 0 ? NULL : out;
+}
+
+ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag)
+{
+    cJSON *root = NULL;
+    char *renamed = NULL;
+    *out = NULL;
+    ecd_status status = ecd_json_parse(text, strlen(text), 0, &root, diag);
+    if (status)
+        return status;
+    if (cJSON_GetObjectItemCaseSensitive(root, "source_quantization_config")) {
+        status = ecd_fail(diag, ECD_USAGE, "the config says that the folder is compressed already");
+        goto out;
+    }
+    if (cJSON_GetObjectItemCaseSensitive(root, "quantization_config")) {
+        renamed = replace_once(text, OWN_KEY, KEPT_KEY);
+        if (!renamed) {
+            status = ecd_fail(diag, ECD_DATA, "\"quantization_config\" stands in it more than once, expected once");
+            goto out;
+        }
+        text = renamed;
+    }
+    const char *brace = strchr(text, '{') + 1;
+    if (asprintf(out, "%.*s%s%s%s", (int)(brace - text), text, MARK, root->child ? "," : "", brace) < 0) {
+        *out = NULL;
+        status = ecd_fail_memory(diag, strlen(text) + sizeof MARK, "a config");
+    }
+out:
+    cJSON_Delete(root);
+    free(renamed);
+    return status;
+}
+
+ecd_status ecd_config_unmark(const char *text, char **out, ecd_diag *diag)
+{
+    const char *mark = strstr(text, MARK);
+    *out = NULL;
+    if (!mark)
+        return ECD_OK;
+    const char *rest = mark + strlen(MARK);
+    if (*rest == ',')
+        rest++;
+    char *plain = NULL;
+    if (asprintf(&plain, "%.*s%s", (int)(mark - text), text, rest) < 0)
+        return ecd_fail_memory(diag, strlen(text), "a config");
+    *out = plain;
+    char *renamed = replace_once(plain, KEPT_KEY, OWN_KEY);
+    if (renamed) {
+        free(plain);
+        *out = renamed;
+    }
+    return ECD_OK;
+}
