@@ -5,7 +5,8 @@
 #include "dit/pipeline/pipeline.h"
 #include "oom/oom.h"
 
-static ecd_status keep_nothing(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width, ecd_diag *diag)
+static ecd_status keep_nothing(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width,
+                               ecd_diag *diag)
 {
     (void)user, (void)index, (void)rgb, (void)height, (void)width, (void)diag;
     return ECD_OK;
