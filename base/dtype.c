@@ -113,15 +113,17 @@ uint16_t ecd_to_bf16(float value)
 {
     uint32_t bits = bits_of(value);
     if ((bits & 0x7fffffff) > 0x7f800000)
-        return 0x7fc0; // torch's c10::BFloat16 drops a NaN's sign and payload
+        return 0xffff; // what torch's vector code gives for any NaN
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 uint8_t ecd_to_e4m3(float value)
 {
     uint32_t bits = bits_of(value), sign = bits >> 24 & 0x80, magnitude = bits & 0x7fffffff;
-    if (magnitude >= 0x43f00000) // 480 and above, infinities, NaN
+    if (magnitude > 0x7f800000)
         return (uint8_t)(sign | 0x7f);
+    if (magnitude >= 0x43e00000) // 448 and above, infinities
+        return (uint8_t)(sign | 0x7e);
     return (uint8_t)(sign | narrow(float_of(magnitude), 4, 3));
 }
 
@@ -137,10 +139,6 @@ uint8_t ecd_to_e5m2(float value)
 
 uint8_t ecd_to_e4m3_saturating(float value)
 {
-    if (isnan(value))
-        return (uint8_t)(signbit(value) ? 0xff : 0x7f);
-    if (fabsf(value) >= 448)
-        return (uint8_t)(signbit(value) ? 0xfe : 0x7e);
     return ecd_to_e4m3(value);
 }
 

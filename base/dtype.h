@@ -2,8 +2,8 @@
 //
 // FP8 types as in "FP8 Formats for Deep Learning" (arXiv 2209.05433): E4M3 is torch.float8_e4m3fn (no infinities,
 // NaN is 0x7f and 0xff, largest 448), E5M2 is torch.float8_e5m2 (IEEE-like, largest 57344).
-// Conversions from float round to nearest, ties to even, and equal torch's casts bit by bit, overflow included:
-// without saturation E4M3 overflows to NaN and E5M2 to infinity. Only ecd_to_e4m3_saturating clamps.
+// Conversions from float round to nearest, ties to even, and equal torch's (2.15) casts bit by bit, overflow included:
+// E4M3 saturates at +-448, infinities too; E5M2 and the halves overflow to infinity; NaN stays NaN.
 #ifndef ECD_BASE_DTYPE_H
 #define ECD_BASE_DTYPE_H
 
@@ -43,7 +43,7 @@ uint16_t ecd_to_f16(float value);
 uint16_t ecd_to_bf16(float value);
 uint8_t ecd_to_e4m3(float value);
 uint8_t ecd_to_e5m2(float value);
-uint8_t ecd_to_e4m3_saturating(float value); // |value| > 448 and infinities become +-448; NaN stays NaN
+uint8_t ecd_to_e4m3_saturating(float value); // ecd_to_e4m3, by the name that says what it does
 
 // out[i] = float(in[i]) for `count` elements of a computable type (ECD_F32 to ECD_E5M2). `in` may be unaligned.
 void ecd_to_f32(ecd_dtype dtype, const void *in, float *out, size_t count);
