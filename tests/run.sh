@@ -5,7 +5,7 @@
 #   tests/run.sh release             one preset alone: release, asan or tsan
 #   tests/run.sh asan -R store       what follows goes to ctest
 #
-# The sanitizers' passes are short: asan runs the tests labelled unit, fuzz, cli and oom, tsan those labelled threads.
+# The sanitizers' passes are short: asan runs the tests labelled unit, fuzz, cli and oom, tsan those of the store.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,7 +29,7 @@ if [ $# -gt 0 ]; then
 else
     run_preset release
     run_preset asan -L '^(unit|fuzz|cli|oom)$'
-    run_preset tsan -L '^threads$'
+    run_preset tsan -R 'store|thread'
     tests/lint/report_format.sh .
 fi
 if [ ${#failed[@]} -gt 0 ]; then
