@@ -7,6 +7,7 @@
 typedef struct ecd_label {
     int64_t id;
     const char *names; // "tench, Tinca tinca": synonyms between commas, as written
+    char *first;       // "tench", trimmed; owned by the folder
 } ecd_label;
 
 typedef struct ecd_model_folder {

@@ -1,0 +1,59 @@
+// What the parts of the checkpoint reader share: internal to weights/.
+//
+// Opening goes: choose the files (checkpoint.c) -> list their tensors (safetensors.c) -> current names
+// (names.c) -> index -> ECF8 containers (ecf8_tensors.c) -> FP8 scales (scales.c).
+#ifndef ECD_WEIGHTS_CHECKPOINT_INTERNAL_H
+#define ECD_WEIGHTS_CHECKPOINT_INTERNAL_H
+
+#include "weights/checkpoint.h"
+
+// A metadata entry of a file whose key starts with "ecf8.".
+typedef struct ecd_checkpoint_note {
+    char *key, *value; // owned
+    const ecd_file *file;
+} ecd_checkpoint_note;
+
+struct ecd_checkpoint {
+    ecd_file **files; // each on its own, so that tensors may point at them while more are opened
+    size_t file_count;
+    ecd_tensor *tensors; // names are owned strings; in file order
+    size_t count, capacity;
+    size_t *by_name; // indices sorted by name
+    ecd_checkpoint_note *notes;
+    size_t note_count, note_capacity;
+    void **buffers; // contents of deflated entries
+    size_t buffer_count, buffer_capacity;
+};
+
+// Appends a tensor; `name` of `name_bytes` is copied (no NUL inside). The other fields are taken from `tensor`.
+ecd_status ecd_checkpoint_add(ecd_checkpoint *cp, const char *name, size_t name_bytes, const ecd_tensor *tensor,
+                              ecd_diag *diag);
+ecd_status ecd_checkpoint_add_note(ecd_checkpoint *cp, const char *key, const char *value, const ecd_file *file,
+                                   ecd_diag *diag);
+// Takes ownership of `buffer`; frees it on failure.
+ecd_status ecd_checkpoint_keep(ecd_checkpoint *cp, void *buffer, ecd_diag *diag);
+
+// Fills tensor->count and the size that its elements take. false if either overflows.
+bool ecd_tensor_measure(ecd_tensor *tensor, uint64_t *size_bytes);
+
+// "[2, 3]" for messages.
+const char *ecd_tensor_shape_text(const ecd_tensor *tensor, char *out, size_t size);
+
+// Tensors of one mapped file (appended to cp).
+ecd_status ecd_safetensors_list(ecd_checkpoint *cp, const ecd_file *file, ecd_diag *diag);
+
+// Old names to current ones; drops ".ecf8" and marks the containers.
+ecd_status ecd_names_update(ecd_checkpoint *cp, ecd_diag *diag);
+// A single name's current spelling without ".ecf8", as index files list it; the caller frees. NULL: memory is out.
+char *ecd_names_current(const char *name);
+
+// ECF8 containers: their dtype and shape, and the entries that notes describe (shapes, aliases).
+ecd_status ecd_ecf8_resolve(ecd_checkpoint *cp, ecd_diag *diag);
+
+// Finds and checks the scales of FP8 weights. Names must be indexed.
+ecd_status ecd_scales_attach(ecd_checkpoint *cp, ecd_diag *diag);
+
+// (Re)builds by_name; a name that occurs twice is ECD_DATA.
+ecd_status ecd_checkpoint_index(ecd_checkpoint *cp, ecd_diag *diag);
+
+#endif
