@@ -34,8 +34,8 @@ typedef struct ecd_draw {
     const volatile int *cancel; // nonzero stops within a block; may be NULL
     // Called after each step (denoise) and each picture (decode); may be NULL.
     void (*progress)(void *user, ecd_phase phase, int done, int total);
-    // Called for each picture as it is done; rgb is [height, width, 3] bytes, borrowed for the call. A status other than
-    // ECD_OK ends the drawing and is returned.
+    // Called for each picture as it is done; rgb is [height, width, 3] bytes, borrowed for the call. A status other
+    // than ECD_OK ends the drawing and is returned.
     ecd_status (*sink)(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width, ecd_diag *diag);
     void *user;
 } ecd_draw;

@@ -11,11 +11,15 @@ typedef struct cJSON cJSON;
 typedef struct ecd_sampler ecd_sampler;
 
 typedef struct ecd_sampler_options {
-    const char *name;   // NULL or "auto": the config's own class; else "ddim", "dpmpp" (2M), "euler", "flow": made from the
-                        // config as diffusers' from_config does (keys present in the config carry over, the rest are defaults)
-    int steps;          // >= 1, at most the config's num_train_timesteps
-    size_t count;       // elements of the latents of all pictures together
-    int64_t image_tokens; // for flow matching with dynamic shift (mu); 0 otherwise
+    // NULL or "auto": the config's own class; else "ddim", "dpmpp" (2M), "euler", "flow": made from the config as
+    // diffusers' from_config does (keys present in the config carry over, the rest are defaults). One that does not suit
+    // the model's prediction (flow for noise, another for flow) is ECD_USAGE.
+    const char *name;
+    int steps;    // 1 to the config's num_train_timesteps
+    size_t count; // elements of the latents of all pictures together
+    // Flow matching: the picture's tokens, for dynamic shift (mu), and then sigmas from 1 to 1 / steps as FluxPipeline
+    // gives them; 0: the scheduler's own sigmas.
+    int64_t image_tokens;
 } ecd_sampler_options;
 
 // ECD_DATA for a config that is bad or of an unknown class or setting (named), ECD_USAGE for bad options.
@@ -24,7 +28,8 @@ void ecd_sampler_close(ecd_sampler *sampler); // NULL is allowed
 
 const char *ecd_sampler_name(const ecd_sampler *sampler);
 int ecd_sampler_steps(const ecd_sampler *sampler);            // model calls
-float ecd_sampler_timestep(const ecd_sampler *sampler, int step); // what the model is given, before any scaling of its own
+// What the model is given, before any scaling of its own.
+float ecd_sampler_timestep(const ecd_sampler *sampler, int step);
 float ecd_sampler_sigma(const ecd_sampler *sampler, int step);    // NAN where the method has none; step may be == steps
 float ecd_sampler_init_sigma(const ecd_sampler *sampler);     // init_noise_sigma: initial noise is multiplied by it
 

@@ -169,7 +169,7 @@ static void spec_block(const dit_config *c, ecd_tensor_spec *t)
 static ecd_status open_store(dit *m, const ecd_transformer_info *info, const ecd_checkpoint *cp,
                              const ecd_store_options *options, ecd_diag *diag)
 {
-    enum { PREFIX = 40 };
+    enum { PREFIX = 48 };
     ecd_tensor_spec ends[ENDS], parts[PARTS];
     spec_ends(&m->c, info, ends);
     spec_block(&m->c, parts);

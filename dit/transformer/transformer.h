@@ -11,7 +11,7 @@ typedef struct ecd_transformer ecd_transformer;
 typedef struct ecd_transformer_info {
     const char *class_name;       // "DiTTransformer2DModel"
     int64_t in_channels;          // of the latents
-    int64_t out_channels;         // of the prediction; the first in_channels are the noise or velocity, the rest a variance
+    int64_t out_channels;         // of the prediction: in_channels of noise or velocity, then perhaps a variance
     int64_t sample_size;          // latents' default side
     int64_t patch_size;           // latents' sides must be multiples of it
     int64_t num_classes;          // ids 0..num_classes-1 are classes, num_classes is the null class
@@ -36,15 +36,16 @@ typedef struct ecd_transformer_options {
     bool guidance;
 } ecd_transformer_options;
 
-// `class_name` chooses the architecture (ECD_USAGE for one not known, listing those that are). Config and tensors are all
-// checked here; activations and decode buffers are allocated here and never later. The checkpoint and backend must
+// `class_name` chooses the architecture (ECD_USAGE for one not known, listing those that are). Config and tensors are
+// all checked here; activations and decode buffers are allocated here and never later. The checkpoint and backend must
 // outlive the transformer.
 ecd_status ecd_transformer_open(const char *class_name, const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be,
                                 const ecd_transformer_options *options, ecd_transformer **out, ecd_diag *diag);
 void ecd_transformer_close(ecd_transformer *t); // NULL is allowed
 
 // Reads the config alone: what options may be given.
-ecd_status ecd_transformer_describe(const char *class_name, const cJSON *config, ecd_transformer_info *out, ecd_diag *diag);
+ecd_status ecd_transformer_describe(const char *class_name, const cJSON *config, ecd_transformer_info *out,
+                                    ecd_diag *diag);
 
 const ecd_transformer_info *ecd_transformer_get_info(const ecd_transformer *t);
 

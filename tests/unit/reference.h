@@ -22,7 +22,7 @@ static inline void expect_ok(ecd_status status, const ecd_diag *diag)
 
 static inline ecd_checkpoint *open_reference(const char *name)
 {
-    char path[1024];
+    char path[4096];
     ecd_diag diag = {0};
     ecd_checkpoint *cp = NULL;
     snprintf(path, sizeof path, "%s/%s", ECD_TEST_DATA, name);

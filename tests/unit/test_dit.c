@@ -7,7 +7,7 @@
 #include "dit/transformer/transformer.h"
 #include "weights/model_folder.h"
 
-static const char *const models[] = {"dit_a",          "dit_b",           "dit_a_legacy",  "dit_a_fp8_tensor",
+static const char *const models[] = {"dit_a",           "dit_b",           "dit_a_legacy",     "dit_a_fp8_tensor",
                                      "dit_a_fp8_comfy", "dit_a_fp8_block", "dit_a_fp8_channel"};
 
 typedef struct subject {
@@ -30,9 +30,11 @@ static void open_subject(subject *s, const char *model, const char *backend, int
     expect_ok(ecd_model_folder_open(path, &s->folder, &diag), &diag);
     snprintf(path, sizeof path, "%s/models/%s/transformer", ECD_TEST_DATA, model);
     expect_ok(ecd_checkpoint_open(path, &s->cp, &diag), &diag);
-    ecd_transformer_options options = {.store = {.buffers = buffers, .read_ahead = true}, .max_pictures = 3, .guidance = true};
-    expect_ok(ecd_transformer_open(s->folder.transformer_class, s->folder.transformer, s->cp, s->be, &options, &s->t, &diag),
-              &diag);
+    ecd_transformer_options options = {
+        .store = {.buffers = buffers, .read_ahead = true}, .max_pictures = 3, .guidance = true};
+    expect_ok(
+        ecd_transformer_open(s->folder.transformer_class, s->folder.transformer, s->cp, s->be, &options, &s->t, &diag),
+        &diag);
     snprintf(path, sizeof path, "models/%s/reference.safetensors", model);
     s->reference = open_reference(path);
     s->in = reference_values(s->reference, "dit_in");
@@ -57,12 +59,17 @@ static void close_subject(subject *s)
     free(s->out);
 }
 
-static ecd_transformer_call call_of(const subject *s, const float *latents, int64_t pictures, float t, const int64_t *classes,
-                                    float *out)
+static ecd_transformer_call call_of(const subject *s, const float *latents, int64_t pictures, float t,
+                                    const int64_t *classes, float *out)
 {
     int64_t side = ecd_transformer_get_info(s->t)->sample_size;
-    return (ecd_transformer_call){.latents = latents, .pictures = pictures, .height = side, .width = side, .timestep = t,
-                                  .classes = classes, .out = out};
+    return (ecd_transformer_call){.latents = latents,
+                                  .pictures = pictures,
+                                  .height = side,
+                                  .width = side,
+                                  .timestep = t,
+                                  .classes = classes,
+                                  .out = out};
 }
 
 static void check_references(const char *backend)
@@ -173,10 +180,14 @@ static void test_bad_configs(void **state)
     static const struct {
         const char *text, *says;
     } bad[] = {
-        {"{\"activation_fn\": \"geglu\"}", "activation_fn"},   {"{\"norm_type\": \"layer_norm\"}", "norm_type"},
-        {"{\"norm_elementwise_affine\": true}", "affine"},     {"{\"patch_size\": 0}", "patch_size"},
-        {"{\"sample_size\": 31}", "sample_size"},              {"{\"attention_head_dim\": 1, \"num_attention_heads\": 3}", "multiple of 4"},
-        {"{\"norm_eps\": 0}", "norm_eps"},                     {"{\"num_layers\": 100000}", "num_layers"},
+        {"{\"activation_fn\": \"geglu\"}", "activation_fn"},
+        {"{\"norm_type\": \"layer_norm\"}", "norm_type"},
+        {"{\"norm_elementwise_affine\": true}", "affine"},
+        {"{\"patch_size\": 0}", "patch_size"},
+        {"{\"sample_size\": 31}", "sample_size"},
+        {"{\"attention_head_dim\": 1, \"num_attention_heads\": 3}", "multiple of 4"},
+        {"{\"norm_eps\": 0}", "norm_eps"},
+        {"{\"num_layers\": 100000}", "num_layers"},
     };
     ecd_transformer_info info;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

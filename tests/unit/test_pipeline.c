@@ -52,7 +52,10 @@ static ecd_pipeline *open_pipeline(const char *model, way w, ecd_backend **be)
     ecd_backend_options options = {.name = w.backend, .compute = ECD_COMPUTE_F32, .threads = w.threads};
     expect_ok(ecd_backend_open(&options, be, &diag), &diag);
     snprintf(path, sizeof path, "%s/models/%s", ECD_TEST_DATA, model);
-    ecd_pipeline_options o = {.model = path, .backend = *be, .max_pictures = MAX_PICTURES, .guidance = true,
+    ecd_pipeline_options o = {.model = path,
+                              .backend = *be,
+                              .max_pictures = MAX_PICTURES,
+                              .guidance = true,
                               .store = {.mode = w.mode, .buffers = w.buffers, .read_ahead = true}};
     expect_ok(ecd_pipeline_open(&o, &p, &diag), &diag);
     return p;
@@ -60,8 +63,14 @@ static ecd_pipeline *open_pipeline(const char *model, way w, ecd_backend **be)
 
 static ecd_draw draw_of(const ecd_picture_request *pictures, int64_t count, int steps, float guidance, album *a)
 {
-    return (ecd_draw){.pictures = pictures, .count = count, .steps = steps, .guidance = guidance, .cancel = &a->cancel,
-                      .progress = count_steps, .sink = keep, .user = a};
+    return (ecd_draw){.pictures = pictures,
+                      .count = count,
+                      .steps = steps,
+                      .guidance = guidance,
+                      .cancel = &a->cancel,
+                      .progress = count_steps,
+                      .sink = keep,
+                      .user = a};
 }
 
 // The reference picture `index` of a tensor of several, within 1/255 everywhere.
@@ -198,8 +207,10 @@ static void draw_five(const char *model, way w, bool alone, album *a)
 static void check_same(const char *model, const char *backend)
 {
     const way base = {backend, 1, 0, ECD_WEIGHTS_RAW};
-    const way ways[] = {{backend, 2, 0, ECD_WEIGHTS_RAW}, {backend, 1, 0, ECD_WEIGHTS_ECF8},
-                        {backend, 2, 1, ECD_WEIGHTS_ECF8}, {backend, 1, 3, ECD_WEIGHTS_ECF8}};
+    const way ways[] = {{backend, 2, 0, ECD_WEIGHTS_RAW},
+                        {backend, 1, 0, ECD_WEIGHTS_ECF8},
+                        {backend, 2, 1, ECD_WEIGHTS_ECF8},
+                        {backend, 1, 3, ECD_WEIGHTS_ECF8}};
     album *expected = calloc(1, sizeof *expected), *got = calloc(1, sizeof *got);
     assert_non_null(expected);
     assert_non_null(got);

@@ -11,9 +11,18 @@
 enum { COUNT = 64 };
 
 static const char *const cases[] = {
-    "ddim_linear_leading",   "ddim_linear_sample_clip",  "ddim_linear_trailing_v", "ddim_scaled_offset1_notone",
-    "dpmpp2m_linear",        "dpmpp2m_linear_v_trailing", "dpmpp2m_scaled_karras", "dpmpp_order3",
-    "euler_scaled",          "euler_scaled_v_trailing",  "flow_shift1",            "flow_shift3",
+    "ddim_linear_leading",
+    "ddim_linear_sample_clip",
+    "ddim_linear_trailing_v",
+    "ddim_scaled_offset1_notone",
+    "dpmpp2m_linear",
+    "dpmpp2m_linear_v_trailing",
+    "dpmpp2m_scaled_karras",
+    "dpmpp_order3",
+    "euler_scaled",
+    "euler_scaled_v_trailing",
+    "flow_shift1",
+    "flow_shift3",
 };
 
 static cJSON *read_config(const char *name)
@@ -86,6 +95,70 @@ static void test_fixtures(void **state)
     }
 }
 
+// A model that always predicts the same clean latents is led there exactly by every solver and every spacing.
+static void test_constant_model(void **state)
+{
+    (void)state;
+    static const char *const configs[] = {
+        "\"_class_name\": \"DDIMScheduler\", \"clip_sample\": false",
+        "\"_class_name\": \"DDIMScheduler\", \"timestep_spacing\": \"linspace\"",
+        "\"_class_name\": \"DDIMScheduler\", \"rescale_betas_zero_snr\": true",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"solver_order\": 1",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"solver_type\": \"heun\"",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"solver_order\": 3, \"timestep_spacing\": \"leading\"",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"use_exponential_sigmas\": true",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"beta_schedule\": \"squaredcos_cap_v2\", "
+        "\"lambda_min_clipped\": -5.1",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"rescale_betas_zero_snr\": true",
+        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"euler_at_final\": true, \"use_karras_sigmas\": true",
+        "\"_class_name\": \"EulerDiscreteScheduler\", \"timestep_spacing\": \"leading\", \"steps_offset\": 1",
+        "\"_class_name\": \"EulerDiscreteScheduler\", \"use_karras_sigmas\": true",
+        "\"_class_name\": \"EulerDiscreteScheduler\", \"use_exponential_sigmas\": true",
+    };
+    static const int counts[] = {1, 2, 3, 20};
+    for (size_t c = 0; c < 4 * (sizeof configs / sizeof *configs); c++) {
+        char text[512];
+        float x[COUNT], out[COUNT];
+        ecd_diag diag = {0};
+        ecd_sampler *sampler;
+        snprintf(text, sizeof text, "{%s, \"prediction_type\": \"sample\"}", configs[c / 4]);
+        cJSON *config = cJSON_Parse(text);
+        assert_non_null(config);
+        ecd_sampler_options options = {.steps = counts[c % 4], .count = COUNT};
+        expect_ok(ecd_sampler_open(config, &options, &sampler, &diag), &diag);
+        for (int i = 0; i < COUNT; i++) {
+            x[i] = ecd_sampler_init_sigma(sampler) * (float)(i - 30) / 16;
+            out[i] = 0.5f - (float)i / COUNT;
+        }
+        for (int step = 0; step < options.steps; step++)
+            ecd_sampler_step(sampler, step, out, x);
+        if (!(relative_difference(x, out, COUNT) < 1e-4))
+            fail_msg("%s, %d steps: off by %g", text, options.steps, relative_difference(x, out, COUNT));
+        ecd_sampler_close(sampler);
+        cJSON_Delete(config);
+    }
+}
+
+// FLUX at 1024 x 1024: 4096 tokens give mu 1.15, so half noise becomes e^1.15 / (e^1.15 + 1).
+static void test_dynamic_shift(void **state)
+{
+    (void)state;
+    ecd_diag diag = {0};
+    ecd_sampler *sampler;
+    cJSON *config =
+        cJSON_Parse("{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"use_dynamic_shifting\": true}");
+    ecd_sampler_options options = {.steps = 2, .count = COUNT, .image_tokens = 4096};
+    expect_ok(ecd_sampler_open(config, &options, &sampler, &diag), &diag);
+    assert_true(ecd_sampler_sigma(sampler, 0) == 1);
+    assert_true(fabsf(ecd_sampler_sigma(sampler, 1) - 0.75951092f) < 1e-6f);
+    assert_true(fabsf(ecd_sampler_timestep(sampler, 1) - 759.51092f) < 1e-3f);
+    assert_true(ecd_sampler_sigma(sampler, 2) == 0);
+    ecd_sampler_close(sampler);
+    options.image_tokens = 0;
+    assert_int_equal(ecd_sampler_open(config, &options, &sampler, &diag), ECD_DATA);
+    cJSON_Delete(config);
+}
+
 static ecd_status try_open(const char *text, const char *name, int steps, ecd_diag *diag)
 {
     cJSON *config = cJSON_Parse(text);
@@ -140,10 +213,11 @@ static void test_refusals(void **state)
         {"{\"_class_name\": \"DDIMScheduler\", \"beta_schedule\": \"sigmoid\"}", NULL, 4, ECD_DATA, "beta_schedule"},
         {"{\"_class_name\": \"DDIMScheduler\", \"steps_offset\": 900}", NULL, 4, ECD_DATA, "steps_offset"},
         {"{\"_class_name\": \"DDIMScheduler\", \"beta_end\": -1}", NULL, 4, ECD_DATA, "beta_end"},
-        {"{\"_class_name\": \"DPMSolverMultistepScheduler\", \"algorithm_type\": \"sde-dpmsolver++\"}", NULL, 4, ECD_DATA,
-         "algorithm_type"},
+        {"{\"_class_name\": \"DPMSolverMultistepScheduler\", \"algorithm_type\": \"sde-dpmsolver++\"}", NULL, 4,
+         ECD_DATA, "algorithm_type"},
         {"{\"_class_name\": \"DPMSolverMultistepScheduler\", \"solver_order\": 4}", NULL, 4, ECD_DATA, "solver_order"},
-        {"{\"_class_name\": \"EulerDiscreteScheduler\", \"use_beta_sigmas\": true}", NULL, 4, ECD_DATA, "use_beta_sigmas"},
+        {"{\"_class_name\": \"EulerDiscreteScheduler\", \"use_beta_sigmas\": true}", NULL, 4, ECD_DATA,
+         "use_beta_sigmas"},
         {"{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"invert_sigmas\": true}", NULL, 4, ECD_DATA,
          "invert_sigmas"},
     };
@@ -158,9 +232,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixtures),
-        cmocka_unit_test(test_override),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_fixtures),      cmocka_unit_test(test_override), cmocka_unit_test(test_constant_model),
+        cmocka_unit_test(test_dynamic_shift), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
