@@ -21,6 +21,9 @@ ecd_status ecd_work_step(ecd_work *work, uint64_t read, ecd_diag *diag);
 // The tensors of one file under the names that it spells, before anything is renamed.
 ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **out, ecd_diag *diag);
 
+// The same with ECF8 tensors under their own names, types and shapes, aliases added and names indexed.
+ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_diag *diag);
+
 ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,
                              ecd_diag *diag);
 ecd_status ecd_decompress_file(ecd_work *work, const char *from, const char *to, ecd_diag *diag);

@@ -15,7 +15,8 @@ bool ecd_quantize_wants(const ecd_tensor *tensor)
     bool block = false;
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         block |= !strncmp(name, blocks[i], strlen(blocks[i]));
-    if (!block || tensor->dims != 2 || !ecd_ends_with(name, ".weight") || strstr(name, "embed") || strstr(name, ".emb."))
+    if (!block || tensor->dims != 2 || !ecd_ends_with(name, ".weight") || strstr(name, "embed") ||
+        strstr(name, ".emb."))
         return false;
     return !strstr(name, "norm") || ecd_ends_with(name, ".linear.weight");
 }
@@ -59,7 +60,8 @@ ecd_status ecd_quantize_rows(const ecd_tensor *tensor, uint8_t *out, float *scal
         const uint8_t *row = tensor->data + (size_t)(r * cols) * element;
         float largest = row_largest(tensor, row);
         if (!isfinite(largest))
-            return ecd_tensor_fail(tensor, diag, "row %lld has a weight that is not finite, expected numbers", (long long)r);
+            return ecd_tensor_fail(tensor, diag, "row %lld has a weight that is not finite, expected numbers",
+                                   (long long)r);
         scale[r] = largest / E4M3_MAX;
         if (scale[r] < FLT_MIN) // readers refuse a scale of zero; a row this small is as good as zero
             scale[r] = 1.0f;

@@ -61,8 +61,8 @@ typedef struct ecd_store_report {
 
 typedef struct ecd_store ecd_store;
 
-// Blocks are used in the order 0, 1, ..., count-1, 0, 1, ...: that is what read-ahead expects; any other order works too.
-// The checkpoint and the backend must outlive the store.
+// Blocks are used in the order 0, 1, ..., count-1, 0, 1, ...: that is what read-ahead expects; any other order works
+// too. The checkpoint and the backend must outlive the store. Its functions are called from one thread.
 ecd_status ecd_store_open(const ecd_checkpoint *cp, ecd_backend *be, const ecd_block_spec *blocks, int count,
                           const ecd_store_options *options, ecd_store **out, ecd_diag *diag);
 void ecd_store_close(ecd_store *store); // NULL is allowed

@@ -38,7 +38,8 @@ ecd_status ecd_tensor_stream_next(ecd_tensor_stream *stream, const uint8_t **dat
         return ECD_OK;
     }
     ecf8_error error = {0};
-    if (count && ecf8_decode_weights(&stream->decoder, first, count, NULL, stream->piece, *size_bytes, ECF8_VERIFY, &error))
+    if (count && ecf8_decode_weights(&stream->decoder, first, count, NULL, stream->piece, *size_bytes, ECF8_VERIFY,
+                                     &error))
         return ecd_coded_fail(&stream->coded, &error, diag);
     return ECD_OK;
 }

@@ -1,0 +1,9 @@
+#include "app/common.h"
+#include "app/work.h"
+
+int ecd_cmd_compress(int argc, char **argv)
+{
+    static const ecd_work_command command = {
+        .names = "SRC DST", .done = "compressed", .call = ecd_compress, .can_quantize = true};
+    return ecd_work_run(&command, argc, argv);
+}

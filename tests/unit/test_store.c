@@ -1,0 +1,351 @@
+// The block store over small checkpoints: every mode, any number of buffers, any order, damaged containers.
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "weights/compress.h"
+#include "weights/store.h"
+#include "weights/tree.h"
+#include "weights/writer.h"
+
+enum { BLOCKS = 5, ROWS = 128, COLS = 192, COLS16 = 96 };
+
+typedef struct model {
+    uint8_t fp8[BLOCKS][ROWS * COLS];
+    float scale[BLOCKS][ROWS];
+    uint16_t bf16[BLOCKS][ROWS * COLS16];
+    uint16_t bias[BLOCKS][ROWS];
+    char raw[64], coded[64]; // folders
+} model;
+
+static const ecd_tensor_spec specs[] = {
+    {.name = "a.weight", .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {ROWS, COLS}},
+    {.name = "b.weight", .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {ROWS, COLS16}},
+    {.name = "b.bias", .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {ROWS}},
+    {.name = "c.bias", .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {ROWS}, .optional = true},
+};
+enum { SPECS = sizeof specs / sizeof *specs };
+
+static const char *const prefixes[BLOCKS] = {"blocks.0.", "blocks.1.", "blocks.2.", "blocks.3.", "blocks.4."};
+
+// A sum of uniforms is near enough to a Gauss bell for exponents that code well.
+static float draw(void)
+{
+    float sum = 0;
+    for (int i = 0; i < 6; i++)
+        sum += (float)rand() / (float)RAND_MAX - 0.5f;
+    return sum * 0.05f;
+}
+
+static void add(ecd_tensors_writer *w, const char *prefix, const char *name, ecd_dtype dtype, int64_t rows,
+                int64_t cols, const void *data)
+{
+    ecd_diag diag = {0};
+    char full[64];
+    int64_t shape[2] = {rows, cols};
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    assert_int_equal(ecd_tensors_writer_add(w, full, dtype, shape, cols ? 2 : 1, data,
+                                            (uint64_t)rows * (uint64_t)(cols ? cols : 1) * ecd_dtype_size(dtype),
+                                            &diag),
+                     ECD_OK);
+}
+
+static void write_raw(model *m)
+{
+    ecd_diag diag = {0};
+    ecd_tensors_writer w;
+    char path[128];
+    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", m->raw);
+    assert_int_equal(ecd_tensors_writer_open(path, 8192, NULL, &w, &diag), ECD_OK);
+    for (int b = 0; b < BLOCKS; b++) {
+        add(&w, prefixes[b], "a.weight", ECD_E4M3, ROWS, COLS, m->fp8[b]);
+        add(&w, prefixes[b], "a.weight_scale", ECD_F32, ROWS, 1, m->scale[b]);
+        add(&w, prefixes[b], "b.weight", ECD_BF16, ROWS, COLS16, m->bf16[b]);
+        add(&w, prefixes[b], "b.bias", ECD_BF16, ROWS, 0, m->bias[b]);
+    }
+    assert_int_equal(ecd_tensors_writer_commit(&w, &diag), ECD_OK);
+}
+
+static int set_up(void **state)
+{
+    model *m = calloc(1, sizeof *m);
+    ecd_diag diag = {0};
+    ecd_compress_options options = {0};
+    ecd_work_report report;
+    srand(7);
+    for (int b = 0; b < BLOCKS; b++) {
+        for (int i = 0; i < ROWS * COLS; i++)
+            m->fp8[b][i] = ecd_to_e4m3(draw());
+        for (int i = 0; i < ROWS * COLS16; i++)
+            m->bf16[b][i] = ecd_to_bf16(draw());
+        for (int i = 0; i < ROWS; i++) {
+            m->bias[b][i] = ecd_to_bf16(draw());
+            m->scale[b][i] = 0.5f + (float)i;
+        }
+    }
+    snprintf(m->raw, sizeof m->raw, "test_store_XXXXXX");
+    if (!mkdtemp(m->raw))
+        return -1;
+    snprintf(m->coded, sizeof m->coded, "%s.coded", m->raw);
+    write_raw(m);
+    assert_int_equal(ecd_compress(m->raw, m->coded, &options, &report, &diag), ECD_OK);
+    assert_true(report.tensors_coded >= 2 * BLOCKS);
+    *state = m;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    model *m = *state;
+    ecd_new_folder_abandon(strdup(m->raw));
+    ecd_new_folder_abandon(strdup(m->coded));
+    free(m);
+    return 0;
+}
+
+typedef struct opened {
+    ecd_backend *be;
+    ecd_checkpoint *cp;
+    ecd_store *store;
+} opened;
+
+static ecd_status open_store(const char *folder, ecd_store_options options, bool first_resident, opened *o,
+                             ecd_diag *diag)
+{
+    ecd_block_spec blocks[BLOCKS];
+    ecd_backend_options backend = {.name = "ref", .threads = 1};
+    for (int b = 0; b < BLOCKS; b++)
+        blocks[b] = (ecd_block_spec){.prefix = prefixes[b], .tensors = specs, .count = SPECS};
+    blocks[0].resident = first_resident;
+    *o = (opened){0};
+    assert_int_equal(ecd_backend_open(&backend, &o->be, diag), ECD_OK);
+    ecd_status status = ecd_checkpoint_open(folder, &o->cp, diag);
+    return status ? status : ecd_store_open(o->cp, o->be, blocks, BLOCKS, &options, &o->store, diag);
+}
+
+static void close_store(opened *o)
+{
+    ecd_store_close(o->store);
+    ecd_checkpoint_close(o->cp);
+    ecd_backend_close(o->be);
+}
+
+static void check_block(const model *m, int b, const ecd_block *got)
+{
+    assert_int_equal(got->weights[0].dtype, ECD_E4M3);
+    assert_int_equal(got->weights[0].rows, ROWS);
+    assert_int_equal(got->weights[0].cols, COLS);
+    assert_int_equal(got->weights[0].scale_kind, ECD_SCALE_ROW);
+    assert_memory_equal(got->weights[0].data, m->fp8[b], sizeof m->fp8[b]);
+    assert_memory_equal(got->weights[0].scale, m->scale[b], sizeof m->scale[b]);
+    assert_memory_equal(got->weights[1].data, m->bf16[b], sizeof m->bf16[b]);
+    for (int i = 0; i < ROWS; i++)
+        assert_true(got->vectors[2][i] == ecd_from_bf16(m->bias[b][i]));
+    assert_null(got->vectors[3]);
+    assert_null(got->weights[3].data);
+}
+
+static void run_in_turn(const model *m, const char *folder, ecd_store_options options, bool resident)
+{
+    opened o;
+    ecd_diag diag = {0};
+    assert_int_equal(open_store(folder, options, resident, &o, &diag), ECD_OK);
+    for (int step = 0; step < 3 * BLOCKS; step++) {
+        ecd_block block;
+        assert_int_equal(ecd_store_acquire(o.store, step % BLOCKS, &block, &diag), ECD_OK);
+        if (step % 3 == 0)
+            usleep((useconds_t)(rand() % 300));
+        check_block(m, step % BLOCKS, &block);
+        ecd_store_release(o.store, step % BLOCKS);
+    }
+    ecd_store_report report;
+    ecd_store_report_get(o.store, &report);
+    assert_int_equal(report.acquires, 3 * BLOCKS);
+    assert_true(report.weights_bytes <= report.raw_bytes);
+    close_store(&o);
+}
+
+static void modes_and_buffers(void **state)
+{
+    const model *m = *state;
+    for (int folder = 0; folder < 2; folder++)
+        for (int mode = ECD_WEIGHTS_AUTO; mode <= ECD_WEIGHTS_RAW; mode++)
+            for (int buffers = 0; buffers <= BLOCKS + 1; buffers++)
+                for (int ahead = 0; ahead < 2; ahead++) {
+                    ecd_store_options options = {.mode = (ecd_weights_mode)mode,
+                                                 .buffers = buffers,
+                                                 .read_ahead = ahead != 0,
+                                                 .check_crc = buffers == 3};
+                    run_in_turn(m, folder ? m->coded : m->raw, options, ahead == 1);
+                }
+}
+
+// All blocks stay decoded: nothing is decoded after the first round.
+static void decoded_once(void **state)
+{
+    const model *m = *state;
+    opened o;
+    ecd_diag diag = {0};
+    ecd_block block;
+    ecd_store_report first, second;
+    ecd_store_options options = {.mode = ECD_WEIGHTS_ECF8, .buffers = BLOCKS, .read_ahead = true};
+    assert_int_equal(open_store(m->raw, options, false, &o, &diag), ECD_OK);
+    assert_int_equal(ecd_store_buffers(o.store), BLOCKS);
+    for (int b = 0; b < BLOCKS; b++)
+        assert_int_equal(ecd_store_acquire(o.store, b, &block, &diag), ECD_OK);
+    ecd_store_report_get(o.store, &first);
+    assert_true(first.decode_ns > 0);
+    assert_true(first.weights_bytes < first.raw_bytes);
+    for (int b = 0; b < BLOCKS; b++) {
+        ecd_store_release(o.store, b);
+        assert_int_equal(ecd_store_acquire(o.store, b, &block, &diag), ECD_OK);
+        check_block(m, b, &block);
+    }
+    ecd_store_report_get(o.store, &second);
+    assert_int_equal(second.decode_ns, first.decode_ns);
+    close_store(&o);
+}
+
+// Blocks in any order, several held at once, with delays that shift the two threads against each other.
+static void random_order(void **state)
+{
+    const model *m = *state;
+    opened o;
+    ecd_diag diag = {0};
+    ecd_store_options options = {.buffers = 3, .read_ahead = true};
+    int held[2] = {-1, -1};
+    assert_int_equal(open_store(m->coded, options, false, &o, &diag), ECD_OK);
+    for (int i = 0; i < 400; i++) {
+        ecd_block block;
+        int slot = i % 2, b = rand() % BLOCKS;
+        if (held[slot] >= 0)
+            ecd_store_release(o.store, held[slot]);
+        assert_int_equal(ecd_store_acquire(o.store, b, &block, &diag), ECD_OK);
+        held[slot] = b;
+        if (rand() % 4 == 0)
+            usleep((useconds_t)(rand() % 200));
+        check_block(m, b, &block);
+    }
+    close_store(&o);
+}
+
+static void too_many_held(void **state)
+{
+    const model *m = *state;
+    opened o;
+    ecd_diag diag = {0};
+    ecd_block block;
+    ecd_store_options options = {.buffers = 1, .read_ahead = true};
+    assert_int_equal(open_store(m->coded, options, false, &o, &diag), ECD_OK);
+    assert_int_equal(ecd_store_acquire(o.store, 0, &block, &diag), ECD_OK);
+    assert_int_equal(ecd_store_acquire(o.store, 1, &block, &diag), ECD_USAGE);
+    assert_int_equal(ecd_store_acquire(o.store, BLOCKS, &block, &diag), ECD_USAGE);
+    ecd_store_release(o.store, 0);
+    assert_int_equal(ecd_store_acquire(o.store, 1, &block, &diag), ECD_OK);
+    check_block(m, 1, &block);
+    close_store(&o);
+}
+
+// Flips one bit near the end of block 2's first container, in its coded words.
+static void damage(const model *m, char *folder, size_t size)
+{
+    ecd_diag diag = {0};
+    ecd_checkpoint *cp;
+    ecd_file file;
+    char from[128], to[128];
+    snprintf(folder, size, "%s.bad", m->raw);
+    snprintf(from, sizeof from, "%s/diffusion_pytorch_model.safetensors", m->coded);
+    snprintf(to, sizeof to, "%s/diffusion_pytorch_model.safetensors", folder);
+    char *temporary;
+    assert_int_equal(ecd_new_folder_begin(folder, &temporary, &diag), ECD_OK);
+    assert_int_equal(ecd_new_folder_commit(temporary, folder, &diag), ECD_OK);
+    assert_int_equal(ecd_checkpoint_open(m->coded, &cp, &diag), ECD_OK);
+    const ecd_tensor *tensor = ecd_checkpoint_find(cp, "blocks.2.a.weight");
+    assert_non_null(tensor);
+    assert_int_equal(tensor->encoding, ECD_ENCODING_ECF8);
+    uint64_t at = tensor->offset_bytes + tensor->size_bytes - tensor->size_bytes / 8;
+    ecd_checkpoint_close(cp);
+    assert_int_equal(ecd_file_map(from, &file, &diag), ECD_OK);
+    uint8_t *copy = malloc(file.size_bytes);
+    memcpy(copy, file.data, file.size_bytes);
+    copy[at] ^= 4;
+    assert_int_equal(ecd_file_write(to, copy, file.size_bytes, &diag), ECD_OK);
+    free(copy);
+    ecd_file_unmap(&file);
+}
+
+static void damaged_block(void **state)
+{
+    const model *m = *state;
+    char folder[80];
+    damage(m, folder, sizeof folder);
+    for (int ahead = 0; ahead < 2; ahead++) {
+        opened o;
+        ecd_diag diag = {0};
+        ecd_store_options options = {.buffers = 2, .read_ahead = ahead != 0};
+        assert_int_equal(open_store(folder, options, false, &o, &diag), ECD_OK);
+        for (int round = 0; round < 2; round++)
+            for (int b = 0; b < BLOCKS; b++) {
+                ecd_block block;
+                ecd_status status = ecd_store_acquire(o.store, b, &block, &diag);
+                usleep(200);
+                assert_int_equal(status, b == 2 ? ECD_DATA : ECD_OK);
+                if (b != 2) {
+                    check_block(m, b, &block);
+                    ecd_store_release(o.store, b);
+                }
+            }
+        assert_string_equal(diag.tensor, "blocks.2.a.weight");
+        assert_non_null(strstr(diag.file, "diffusion_pytorch_model.safetensors"));
+        assert_true(diag.has_offset);
+        close_store(&o);
+    }
+    opened o;
+    ecd_diag diag = {0};
+    ecd_store_options raw = {.mode = ECD_WEIGHTS_RAW};
+    assert_int_equal(open_store(folder, raw, false, &o, &diag), ECD_DATA);
+    assert_string_equal(diag.tensor, "blocks.2.a.weight");
+    close_store(&o);
+    ecd_new_folder_abandon(strdup(folder));
+}
+
+static void refuse(const model *m, const ecd_tensor_spec *spec, const char *expected)
+{
+    ecd_backend_options backend = {.name = "ref", .threads = 1};
+    ecd_store_options options = {0};
+    ecd_block_spec block = {.prefix = "blocks.1.", .tensors = spec, .count = 1};
+    opened o = {0};
+    ecd_diag diag = {0};
+    char name[64];
+    assert_int_equal(ecd_backend_open(&backend, &o.be, &diag), ECD_OK);
+    assert_int_equal(ecd_checkpoint_open(m->raw, &o.cp, &diag), ECD_OK);
+    assert_int_equal(ecd_store_open(o.cp, o.be, &block, 1, &options, &o.store, &diag), ECD_DATA);
+    snprintf(name, sizeof name, "blocks.1.%s", spec->name);
+    assert_string_equal(diag.tensor, name);
+    assert_non_null(strstr(diag.file, "diffusion_pytorch_model.safetensors"));
+    assert_string_equal(diag.what, expected);
+    close_store(&o);
+}
+
+static void bad_specs(void **state)
+{
+    refuse(*state, &(ecd_tensor_spec){.name = "d.weight", .dims = 2, .shape = {2, 3}},
+           "tensor is missing, expected shape [2, 3]");
+    refuse(*state, &(ecd_tensor_spec){.name = "a.weight", .dims = 2, .shape = {COLS, ROWS}},
+           "shape [128, 192], expected [192, 128]");
+    refuse(*state, &(ecd_tensor_spec){.name = "b.bias", .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {ROWS + 1}},
+           "shape [128], expected [129]");
+    refuse(*state, &(ecd_tensor_spec){.name = "a.weight", .kind = ECD_SPEC_VECTOR, .dims = 2, .shape = {ROWS, COLS}},
+           "a vector with scales, expected them on matrices only");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(modes_and_buffers), cmocka_unit_test(decoded_once),  cmocka_unit_test(random_order),
+        cmocka_unit_test(too_many_held),     cmocka_unit_test(damaged_block), cmocka_unit_test(bad_specs),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
