@@ -12,8 +12,8 @@ typedef struct ecd_sampler ecd_sampler;
 
 typedef struct ecd_sampler_options {
     // NULL or "auto": the config's own class; else "ddim", "dpmpp" (2M), "euler", "flow": made from the config as
-    // diffusers' from_config does (keys present in the config carry over, the rest are defaults). One that does not suit
-    // the model's prediction (flow for noise, another for flow) is ECD_USAGE.
+    // diffusers' from_config does (keys present in the config carry over, the rest are defaults). One that does not
+    // suit the model's prediction (flow for noise, another for flow) is ECD_USAGE.
     const char *name;
     int steps;    // 1 to the config's num_train_timesteps
     size_t count; // elements of the latents of all pictures together

@@ -107,8 +107,8 @@ static void test_constant_model(void **state)
         "\"_class_name\": \"DPMSolverMultistepScheduler\", \"solver_type\": \"heun\"",
         "\"_class_name\": \"DPMSolverMultistepScheduler\", \"solver_order\": 3, \"timestep_spacing\": \"leading\"",
         "\"_class_name\": \"DPMSolverMultistepScheduler\", \"use_exponential_sigmas\": true",
-        "\"_class_name\": \"DPMSolverMultistepScheduler\", \"beta_schedule\": \"squaredcos_cap_v2\", "
-        "\"lambda_min_clipped\": -5.1",
+        ("\"_class_name\": \"DPMSolverMultistepScheduler\", \"beta_schedule\": \"squaredcos_cap_v2\", "
+         "\"lambda_min_clipped\": -5.1"),
         "\"_class_name\": \"DPMSolverMultistepScheduler\", \"rescale_betas_zero_snr\": true",
         "\"_class_name\": \"DPMSolverMultistepScheduler\", \"euler_at_final\": true, \"use_karras_sigmas\": true",
         "\"_class_name\": \"EulerDiscreteScheduler\", \"timestep_spacing\": \"leading\", \"steps_offset\": 1",
