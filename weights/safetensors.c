@@ -81,7 +81,7 @@ static ecd_status read_extent(const reader *r, const cJSON *entry, ecd_tensor *t
         return ecd_fail(r->diag, ECD_DATA, "data_offsets [%llu, %llu], expected a range within the file's %llu data bytes",
                         (unsigned long long)begin, (unsigned long long)end, (unsigned long long)r->data_bytes);
     if (!ecd_tensor_measure(tensor, &size))
-        return ecd_fail(r->diag, ECD_DATA, "shape %s is too large: its size in bytes overflows 63 bits",
+        return ecd_fail(r->diag, ECD_DATA, "shape %s is too large, expected a size in bytes below 2^63",
                         ecd_tensor_shape_text(tensor, shape, sizeof shape));
     if (size != end - begin)
         return ecd_fail(r->diag, ECD_DATA, "%llu bytes, expected %llu for shape %s of %s", (unsigned long long)(end - begin),
