@@ -37,6 +37,8 @@ ecd_status ecd_work_step(ecd_work *work, uint64_t read, ecd_diag *diag)
 
 ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **out, ecd_diag *diag)
 {
+    if (torch) // there are no original bytes to give back: current names will do
+        return ecd_checkpoint_open(path, out, diag);
     ecd_checkpoint *cp = calloc(1, sizeof *cp);
     *out = NULL;
     if (!cp || !(cp->files = calloc(1, sizeof *cp->files)) || !(cp->files[0] = calloc(1, sizeof **cp->files))) {
@@ -46,7 +48,7 @@ ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **o
     cp->file_count = 1;
     ecd_status status = ecd_file_map(path, cp->files[0], diag);
     if (!status)
-        status = torch ? ecd_torch_list(cp, cp->files[0], diag) : ecd_safetensors_list(cp, cp->files[0], diag);
+        status = ecd_safetensors_list(cp, cp->files[0], diag);
     if (status)
         ecd_checkpoint_close(cp);
     else
@@ -59,16 +61,11 @@ ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_
     ecd_status status = ecd_tensor_file_open(path, false, out, diag);
     if (status)
         return status;
-    for (size_t i = 0; i < (*out)->count; i++) {
-        ecd_tensor *tensor = &(*out)->tensors[i];
-        if (tensor->dtype != ECD_U8 || !ecd_ends_with(tensor->name, ".ecf8"))
-            continue;
-        tensor->encoding = ECD_ENCODING_ECF8;
-        ((char *)(uintptr_t)tensor->name)[strlen(tensor->name) - strlen(".ecf8")] = 0; // names are owned strings
-    }
-    status = ecd_ecf8_resolve(*out, diag);
+    status = ecd_names_update(*out, diag);
     if (!status)
         status = ecd_checkpoint_index(*out, diag);
+    if (!status)
+        status = ecd_ecf8_resolve(*out, diag);
     if (status) {
         ecd_checkpoint_close(*out);
         *out = NULL;
@@ -110,6 +107,32 @@ static bool holds_weights(const ecd_tree *tree, const char *config)
             return true;
     }
     return false;
+}
+
+// The index of shards that change their names.
+static ecd_status write_torch_index(const char *from, char *to, uint64_t *written, ecd_diag *diag)
+{
+    static const char old_end[] = ".bin\"", new_end[] = ".safetensors\"";
+    char *text = NULL, *out = NULL;
+    size_t size = 0, used = 0;
+    ecd_status status = ecd_file_read_text(from, ECD_JSON_MAX_BYTES, &text, &size, diag);
+    if (!status && !(out = malloc(size * 3 + 1))) // a name's end grows from 5 characters to 13
+        status = ecd_fail_memory(diag, size * 3, "an index");
+    for (const char *at = text; !status && at < text + size;) {
+        bool hit = !strncmp(at, old_end, sizeof old_end - 1);
+        const char *piece = hit ? new_end : at;
+        size_t length = hit ? sizeof new_end - 1 : 1;
+        memcpy(out + used, piece, length);
+        used += length;
+        at += hit ? sizeof old_end - 1 : 1;
+    }
+    strcpy(to + strlen(to) - strlen(".bin.index.json"), ".safetensors.index.json"); // compress_one left room
+    *written += used;
+    if (!status)
+        status = ecd_file_write(to, out, used, diag);
+    free(text);
+    free(out);
+    return status;
 }
 
 // Does the config beside this file describe a diffusion transformer?
@@ -160,6 +183,8 @@ static ecd_status compress_entry(ecd_work *work, const ecd_tree *tree, const ecd
             strcpy(to + strlen(to) - strlen(".bin"), ".safetensors"); // compress_one left room
         return ecd_compress_file(work, from, to, torch, quantize, diag);
     }
+    if (ecd_ends_with(name, ".bin.index.json") && holds_weights(tree, entry->path))
+        return write_torch_index(from, to, &work->report->written_bytes, diag);
     if (!strcmp(name, "config.json") && holds_weights(tree, entry->path))
         return write_marked(from, to, &work->report->written_bytes, diag);
     work->report->written_bytes += entry->size_bytes;

@@ -18,10 +18,10 @@ void ecd_work_begin(ecd_work *work, const ecd_compress_options *options, ecd_wor
 // Counts `read` bytes of the source and tells the caller. ECD_INTERRUPTED if he wants no more.
 ecd_status ecd_work_step(ecd_work *work, uint64_t read, ecd_diag *diag);
 
-// The tensors of one file under the names that it spells, before anything is renamed.
+// The tensors of one file: of a safetensors file under the names that it spells, of a torch file under current ones.
 ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **out, ecd_diag *diag);
 
-// The same with ECF8 tensors under their own names, types and shapes, aliases added and names indexed.
+// The same under current names, ECF8 tensors with their own types and shapes, aliases added, indexed.
 ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_diag *diag);
 
 ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,

@@ -73,10 +73,12 @@ static ecd_status read_parts(const ecd_file *file, const cJSON *header, part *pa
 static ecd_status write_part(ecd_work *work, ecd_checkpoint *cp, const part *p, ecd_writer *writer, uint64_t *at,
                              ecd_diag *diag)
 {
-    const ecd_tensor *tensor = ecd_checkpoint_find(cp, p->name);
+    char *current = ecd_names_current(p->name);
+    const ecd_tensor *tensor = current ? ecd_checkpoint_find(cp, current) : NULL;
     ecd_tensor_stream stream;
     const uint8_t *data;
     uint64_t size;
+    free(current);
     if (!tensor || p->begin != *at || p->end < p->begin ||
         p->end - p->begin != tensor->count * ecd_dtype_size(tensor->dtype)) {
         (void)ecd_fail(diag, ECD_DATA, "%s the tensor that ecf8.header lists at bytes %llu to %llu of the original",
