@@ -50,8 +50,8 @@ static bool plain_name(const char *name)
     return name[0] && name[0] != '.' && !strchr(name, '/') && strlen(name) < 256;
 }
 
-static ecd_status open_shards(ecd_checkpoint *cp, const char *folder, const char *index, const char **names, size_t count,
-                              ecd_diag *diag)
+static ecd_status open_shards(ecd_checkpoint *cp, const char *folder, const char *index, const char **names,
+                              size_t count, ecd_diag *diag)
 {
     qsort(names, count, sizeof *names, compare_strings);
     for (size_t i = 0; i < count; i++) {
@@ -94,7 +94,8 @@ static ecd_status open_index(ecd_checkpoint *cp, const char *folder, const char 
         status = ecd_fail_memory(diag, (size_t)cJSON_GetArraySize(map) * sizeof *names, "a list of shards");
         goto out;
     }
-    cJSON_ArrayForEach(entry, map) {
+    cJSON_ArrayForEach(entry, map)
+    {
         if (!cJSON_IsString(entry) || !plain_name(entry->valuestring)) {
             status = ecd_fail(diag, ECD_DATA, "bad shard name in \"weight_map\", expected a file of the same folder");
             ecd_diag_tensor(diag, entry->string);
@@ -120,7 +121,8 @@ static const char *base_name(const char *path)
 static ecd_status finish_index(const ecd_checkpoint *cp, const cJSON *index, const char *path, ecd_diag *diag)
 {
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(index, "weight_map"), *entry;
-    cJSON_ArrayForEach(entry, map) {
+    cJSON_ArrayForEach(entry, map)
+    {
         char *current = ecd_names_current(entry->string);
         if (!current)
             return ecd_fail_memory(diag, strlen(entry->string), "a tensor's name");
@@ -142,10 +144,18 @@ static bool choose_file(const char *folder, char *path, bool *is_index)
 {
     static const char *const bases[] = {"diffusion_pytorch_model", "model", "pytorch_model"};
     static const char *const patterns[] = {
-        "%s/%s.safetensors.index.json",      "%s/%s.safetensors",      "%s/%s.safetensors.index.fp16.json",
-        "%s/%s.fp16.safetensors.index.json", "%s/%s.fp16.safetensors", "%s/%s.safetensors.index.bf16.json",
-        "%s/%s.bf16.safetensors.index.json", "%s/%s.bf16.safetensors", "%s/%s.bin.index.json",
-        "%s/%s.bin",                         "%s/%s.fp16.bin",         "%s/%s.bf16.bin",
+        "%s/%s.safetensors.index.json",
+        "%s/%s.safetensors",
+        "%s/%s.safetensors.index.fp16.json",
+        "%s/%s.fp16.safetensors.index.json",
+        "%s/%s.fp16.safetensors",
+        "%s/%s.safetensors.index.bf16.json",
+        "%s/%s.bf16.safetensors.index.json",
+        "%s/%s.bf16.safetensors",
+        "%s/%s.bin.index.json",
+        "%s/%s.bin",
+        "%s/%s.fp16.bin",
+        "%s/%s.bf16.bin",
     };
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         for (size_t j = 0; j < sizeof bases / sizeof *bases; j++) {
@@ -167,8 +177,9 @@ static ecd_status open_files(ecd_checkpoint *cp, const char *folder, char *path,
     if (!ecd_path_is_folder(folder))
         return add_file(cp, folder, diag);
     if (!choose_file(folder, path, &is_index)) {
-        ecd_fail(diag, ECD_DATA, "no weights in it, expected diffusion_pytorch_model.safetensors (or model., pytorch_model.; "
-                                 ".fp16., .bf16.; .safetensors.index.json, .bin)");
+        ecd_fail(diag, ECD_DATA,
+                 "no weights in it, expected diffusion_pytorch_model.safetensors (or model., pytorch_model.; "
+                 ".fp16., .bf16.; .safetensors.index.json, .bin)");
         ecd_diag_file(diag, folder);
         return ECD_DATA;
     }

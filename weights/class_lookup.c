@@ -117,8 +117,9 @@ static ecd_status fail_unknown(const ecd_model_folder *folder, const char *text,
     if (!folder->label_count)
         return ecd_fail(diag, ECD_USAGE, "unknown class \"%.*s\": the model names none, expected a number",
                         (int)(length < NAME_BYTES ? length : NAME_BYTES), text);
-    return ecd_fail(diag, ECD_USAGE, "unknown class \"%.*s\", expected %s%s", (int)(length < NAME_BYTES ? length : NAME_BYTES),
-                    text, count ? "perhaps " : "a name or number that the model knows", list);
+    return ecd_fail(diag, ECD_USAGE, "unknown class \"%.*s\", expected %s%s",
+                    (int)(length < NAME_BYTES ? length : NAME_BYTES), text,
+                    count ? "perhaps " : "a name or number that the model knows", list);
 }
 
 static ecd_status number_class(const char *text, size_t length, int64_t max_id, int64_t *out, ecd_diag *diag)
@@ -127,13 +128,14 @@ static ecd_status number_class(const char *text, size_t length, int64_t max_id, 
     for (size_t i = 0; i < length && id <= max_id; i++)
         id = id * 10 + (text[i] - '0');
     if (id > max_id)
-        return ecd_fail(diag, ECD_USAGE, "class %.*s, expected a number from 0 to %lld", (int)(length < 40 ? length : 40), text,
-                        (long long)max_id);
+        return ecd_fail(diag, ECD_USAGE, "class %.*s, expected a number from 0 to %lld",
+                        (int)(length < 40 ? length : 40), text, (long long)max_id);
     *out = id;
     return ECD_OK;
 }
 
-ecd_status ecd_model_folder_class(const ecd_model_folder *folder, const char *text, int64_t max_id, int64_t *out, ecd_diag *diag)
+ecd_status ecd_model_folder_class(const ecd_model_folder *folder, const char *text, int64_t max_id, int64_t *out,
+                                  ecd_diag *diag)
 {
     while (*text == ' ' || *text == '\t')
         text++;

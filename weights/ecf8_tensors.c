@@ -25,14 +25,15 @@ static ecd_status open_container(ecd_tensor *tensor, ecd_diag *diag)
     ecf8_view view;
     ecf8_error error;
     if (ecf8_open(tensor->data, tensor->size_bytes, &view, &error)) {
-        ecd_status status = ecd_tensor_fail(tensor, diag, "bad ECF8 container (%s), expected %s", ecf8_status_name(error.status),
-                                            error.what);
+        ecd_status status = ecd_tensor_fail(tensor, diag, "bad ECF8 container (%s), expected %s",
+                                            ecf8_status_name(error.status), error.what);
         if (diag)
             diag->offset_bytes += error.offset_bytes;
         return status;
     }
     if (view.count > INT64_MAX / 8)
-        return ecd_tensor_fail(tensor, diag, "an ECF8 container of %llu weights, expected fewer", (unsigned long long)view.count);
+        return ecd_tensor_fail(tensor, diag, "an ECF8 container of %llu weights, expected fewer",
+                               (unsigned long long)view.count);
     bool matrix = view.rows && view.cols;
     tensor->dtype = dtype_of(view.dtype);
     tensor->count = view.count;
@@ -52,8 +53,8 @@ static ecd_status find_noted(ecd_checkpoint *cp, const ecd_checkpoint_note *note
     const ecd_tensor *found = ecd_checkpoint_find(cp, current);
     free(current);
     if (!found || found->file != note->file) {
-        ecd_status status = ecd_fail(diag, ECD_DATA, "metadata \"%.200s\" names tensor %.200s, expected one of this file",
-                                     note->key, name);
+        ecd_status status = ecd_fail(
+            diag, ECD_DATA, "metadata \"%.200s\" names tensor %.200s, expected one of this file", note->key, name);
         ecd_diag_file(diag, note->file->path);
         return status;
     }

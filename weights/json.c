@@ -15,9 +15,9 @@ typedef struct key_place {
 } key_place;
 
 typedef struct tree_check {
-    key_place *keys; // one slot for each key of the document; an object uses those from its own first key on
-    size_t order;    // keys passed
-    size_t used;     // slots in use by the objects that are open
+    key_place *keys;  // one slot for each key of the document; an object uses those from its own first key on
+    size_t order;     // keys passed
+    size_t used;      // slots in use by the objects that are open
     size_t duplicate; // order of a duplicate key, SIZE_MAX if none
     const char *name; // and its name
 } tree_check;
@@ -73,12 +73,11 @@ static void check_tree(tree_check *check, cJSON *node)
 
 static ecd_status fail_duplicate(ecd_json_scan scan, const tree_check *check, ecd_diag *diag)
 {
-    ecd_json_scan again = {.text = scan.text,
-                           .size = scan.size,
-                           .base_offset = scan.base_offset,
-                           .wanted_key = check->duplicate};
+    ecd_json_scan again = {
+        .text = scan.text, .size = scan.size, .base_offset = scan.base_offset, .wanted_key = check->duplicate};
     ecd_json_scan_run(&again, NULL);
-    ecd_status status = ecd_fail(diag, ECD_DATA, "bad JSON: key \"%.200s\" twice, expected it once in an object", check->name);
+    ecd_status status =
+        ecd_fail(diag, ECD_DATA, "bad JSON: key \"%.200s\" twice, expected it once in an object", check->name);
     ecd_diag_offset(diag, scan.base_offset + again.key_at);
     return status;
 }

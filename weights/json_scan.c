@@ -72,7 +72,8 @@ static ecd_status scan_escape(ecd_json_scan *s, ecd_diag *diag)
     int c = peek(s);
     if (c != 'u') {
         if (c <= 0 || !strchr("\"\\/bfnrt", c))
-            return fail_at(s, s->at, diag, "an escape (\\\", \\\\, \\/, \\b, \\f, \\n, \\r, \\t or \\u and 4 hex digits)");
+            return fail_at(s, s->at, diag,
+                           "an escape (\\\", \\\\, \\/, \\b, \\f, \\n, \\r, \\t or \\u and 4 hex digits)");
         s->at++;
         return ECD_OK;
     }

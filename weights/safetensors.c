@@ -45,9 +45,10 @@ static ecd_status read_dtype(const reader *r, const cJSON *entry, ecd_tensor *te
         return ecd_fail(r->diag, ECD_DATA, "no \"dtype\" string, expected one such as \"F32\"");
     tensor->dtype = ecd_dtype_of_name(dtype->valuestring);
     if (tensor->dtype == ECD_DTYPE_UNKNOWN)
-        return ecd_fail(r->diag, ECD_DATA,
-                        "dtype \"%.40s\", expected one of F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8, BOOL",
-                        dtype->valuestring);
+        return ecd_fail(
+            r->diag, ECD_DATA,
+            "dtype \"%.40s\", expected one of F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8, BOOL",
+            dtype->valuestring);
     return ECD_OK;
 }
 
@@ -56,7 +57,8 @@ static ecd_status read_shape(const reader *r, const cJSON *entry, ecd_tensor *te
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *size;
     if (!cJSON_IsArray(shape))
         return ecd_fail(r->diag, ECD_DATA, "no \"shape\" list, expected a list of sizes");
-    cJSON_ArrayForEach(size, shape) {
+    cJSON_ArrayForEach(size, shape)
+    {
         uint64_t value;
         if (tensor->dims == ECD_MAX_DIMS)
             return ecd_fail(r->diag, ECD_DATA, "a shape of %d sizes, expected at most %d", cJSON_GetArraySize(shape),
@@ -78,15 +80,16 @@ static ecd_status read_extent(const reader *r, const cJSON *entry, ecd_tensor *t
         !whole_number(offsets->child->next, &end))
         return ecd_fail(r->diag, ECD_DATA, "bad \"data_offsets\", expected two integers from 0 to 2^53 - 1");
     if (begin > end || end > r->data_bytes)
-        return ecd_fail(r->diag, ECD_DATA, "data_offsets [%llu, %llu], expected a range within the file's %llu data bytes",
+        return ecd_fail(r->diag, ECD_DATA,
+                        "data_offsets [%llu, %llu], expected a range within the file's %llu data bytes",
                         (unsigned long long)begin, (unsigned long long)end, (unsigned long long)r->data_bytes);
     if (!ecd_tensor_measure(tensor, &size))
         return ecd_fail(r->diag, ECD_DATA, "shape %s is too large, expected a size in bytes below 2^63",
                         ecd_tensor_shape_text(tensor, shape, sizeof shape));
     if (size != end - begin)
-        return ecd_fail(r->diag, ECD_DATA, "%llu bytes, expected %llu for shape %s of %s", (unsigned long long)(end - begin),
-                        (unsigned long long)size, ecd_tensor_shape_text(tensor, shape, sizeof shape),
-                        ecd_dtype_name(tensor->dtype));
+        return ecd_fail(r->diag, ECD_DATA, "%llu bytes, expected %llu for shape %s of %s",
+                        (unsigned long long)(end - begin), (unsigned long long)size,
+                        ecd_tensor_shape_text(tensor, shape, sizeof shape), ecd_dtype_name(tensor->dtype));
     tensor->offset_bytes = r->data_start + begin;
     tensor->size_bytes = size;
     tensor->data = r->file->data + tensor->offset_bytes;
@@ -117,7 +120,8 @@ static ecd_status read_metadata(const reader *r, const cJSON *metadata)
         ecd_fail(r->diag, ECD_DATA, "__metadata__ is not an object, expected one of strings");
         return fail_place(r, NULL, PREFIX_BYTES, ECD_DATA);
     }
-    cJSON_ArrayForEach(entry, metadata) {
+    cJSON_ArrayForEach(entry, metadata)
+    {
         if (!cJSON_IsString(entry)) {
             ecd_fail(r->diag, ECD_DATA, "__metadata__ key \"%.100s\" is not a string, expected one", entry->string);
             return fail_place(r, NULL, PREFIX_BYTES, ECD_DATA);
@@ -154,7 +158,8 @@ static ecd_status check_cover(const reader *r, size_t first)
             return ecd_tensor_fail(tensor, r->diag, "overlaps tensor %.100s, expected it at byte %llu or later",
                                    cp->tensors[i - 1].name, (unsigned long long)at);
         if (tensor->offset_bytes > at)
-            return ecd_tensor_fail(tensor, r->diag, "%llu bytes before it belong to no tensor, expected it at byte %llu",
+            return ecd_tensor_fail(tensor, r->diag,
+                                   "%llu bytes before it belong to no tensor, expected it at byte %llu",
                                    (unsigned long long)(tensor->offset_bytes - at), (unsigned long long)at);
         at += tensor->size_bytes;
     }
@@ -179,13 +184,15 @@ static ecd_status open_header(reader *r, cJSON **header)
 {
     const ecd_file *file = r->file;
     if (file->size_bytes < PREFIX_BYTES) {
-        ecd_fail(r->diag, ECD_DATA, "%llu bytes, expected a safetensors file, which starts with 8 bytes of header length",
+        ecd_fail(r->diag, ECD_DATA,
+                 "%llu bytes, expected a safetensors file, which starts with 8 bytes of header length",
                  (unsigned long long)file->size_bytes);
         return fail_place(r, NULL, 0, ECD_DATA);
     }
     uint64_t length = read_u64(file->data), room = file->size_bytes - PREFIX_BYTES;
     if (length > room || length > ECD_JSON_MAX_BYTES) {
-        ecd_fail(r->diag, ECD_DATA, "a safetensors header of %llu bytes, expected at most %llu", (unsigned long long)length,
+        ecd_fail(r->diag, ECD_DATA, "a safetensors header of %llu bytes, expected at most %llu",
+                 (unsigned long long)length,
                  (unsigned long long)(room < ECD_JSON_MAX_BYTES ? room : ECD_JSON_MAX_BYTES));
         return fail_place(r, NULL, 0, ECD_DATA);
     }
@@ -206,7 +213,8 @@ ecd_status ecd_safetensors_list(ecd_checkpoint *cp, const ecd_file *file, ecd_di
     ecd_status status = open_header(&r, &header);
     if (status)
         return status;
-    cJSON_ArrayForEach(entry, header) {
+    cJSON_ArrayForEach(entry, header)
+    {
         if (strcmp(entry->string, "__metadata__"))
             status = read_entry(&r, entry);
         else if (!cJSON_IsNull(entry))

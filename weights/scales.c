@@ -24,7 +24,8 @@ static size_t module_length(const char *name)
     return length > end && !strcmp(name + length - end, suffix) && length < NAME_BYTES - 32 ? length - end + 1 : 0;
 }
 
-static const ecd_tensor *find_scale(const ecd_checkpoint *cp, const ecd_tensor *weight, ecd_diag *diag, ecd_status *status)
+static const ecd_tensor *find_scale(const ecd_checkpoint *cp, const ecd_tensor *weight, ecd_diag *diag,
+                                    ecd_status *status)
 {
     static const char *const spellings[] = {"weight_scale", "scale_weight", "weight_scale_inv"};
     char name[NAME_BYTES];
@@ -34,7 +35,8 @@ static const ecd_tensor *find_scale(const ecd_checkpoint *cp, const ecd_tensor *
         snprintf(name, sizeof name, "%.*s%s", (int)length, weight->name, spellings[i]);
         const ecd_tensor *scale = ecd_checkpoint_find(cp, name);
         if (scale && found)
-            *status = ecd_tensor_fail(weight, diag, "has two scales, %.100s and %.100s, expected one", found->name, scale->name);
+            *status = ecd_tensor_fail(weight, diag, "has two scales, %.100s and %.100s, expected one", found->name,
+                                      scale->name);
         if (scale)
             found = scale;
     }
@@ -67,10 +69,11 @@ static ecd_status kind_of_scale(ecd_tensor *weight, const ecd_tensor *scale, ecd
     } else if (weight->dims == 2 && has_shape(scale, blocks_of(rows), blocks_of(cols))) {
         weight->scale_kind = ECD_SCALE_BLOCK;
     } else {
-        return ecd_tensor_fail(scale, diag,
-                               "a scale of shape %s for %lld rows and %lld columns, expected one value, [%lld, 1] or [%lld, %lld]",
-                               ecd_tensor_shape_text(scale, shape, sizeof shape), (long long)rows, (long long)cols,
-                               (long long)rows, (long long)blocks_of(rows), (long long)blocks_of(cols));
+        return ecd_tensor_fail(
+            scale, diag,
+            "a scale of shape %s for %lld rows and %lld columns, expected one value, [%lld, 1] or [%lld, %lld]",
+            ecd_tensor_shape_text(scale, shape, sizeof shape), (long long)rows, (long long)cols, (long long)rows,
+            (long long)blocks_of(rows), (long long)blocks_of(cols));
     }
     weight->scale = scale;
     return ECD_OK;
@@ -79,7 +82,8 @@ static ecd_status kind_of_scale(ecd_tensor *weight, const ecd_tensor *scale, ecd
 static ecd_status check_values(const ecd_tensor *scale, ecd_diag *diag)
 {
     if (scale->dtype != ECD_F32 && scale->dtype != ECD_F16 && scale->dtype != ECD_BF16)
-        return ecd_tensor_fail(scale, diag, "a scale of type %s, expected F32, F16 or BF16", ecd_dtype_name(scale->dtype));
+        return ecd_tensor_fail(scale, diag, "a scale of type %s, expected F32, F16 or BF16",
+                               ecd_dtype_name(scale->dtype));
     if (scale->encoding != ECD_ENCODING_RAW)
         return ecd_tensor_fail(scale, diag, "a compressed scale, expected a raw one");
     size_t size = ecd_dtype_size(scale->dtype);
@@ -87,8 +91,8 @@ static ecd_status check_values(const ecd_tensor *scale, ecd_diag *diag)
         float value;
         ecd_to_f32(scale->dtype, scale->data + i * size, &value, 1);
         if (!(value > 0) || isinf(value))
-            return ecd_tensor_fail(scale, diag, "scale %llu is %g, expected a finite number above 0", (unsigned long long)i,
-                                   (double)value);
+            return ecd_tensor_fail(scale, diag, "scale %llu is %g, expected a finite number above 0",
+                                   (unsigned long long)i, (double)value);
     }
     return ECD_OK;
 }

@@ -86,7 +86,8 @@ bool ecd_tensor_measure(ecd_tensor *tensor, uint64_t *size_bytes)
         if (tensor->shape[i] < 0 || __builtin_mul_overflow(count, (uint64_t)tensor->shape[i], &count))
             return false;
     tensor->count = zero ? 0 : count;
-    return !__builtin_mul_overflow(tensor->count, ecd_dtype_size(tensor->dtype), size_bytes) && *size_bytes <= INT64_MAX;
+    return !__builtin_mul_overflow(tensor->count, ecd_dtype_size(tensor->dtype), size_bytes) &&
+           *size_bytes <= INT64_MAX;
 }
 
 const char *ecd_tensor_shape_text(const ecd_tensor *tensor, char *out, size_t size)
@@ -145,9 +146,10 @@ ecd_status ecd_checkpoint_index(ecd_checkpoint *cp, ecd_diag *diag)
         cp->by_name[i] = places[i].place;
         if (i && !strcmp(places[i - 1].name, places[i].name)) {
             const ecd_tensor *first = &cp->tensors[places[i - 1].place];
-            status = ecd_tensor_fail(&cp->tensors[places[i].place], diag,
-                                     "a second tensor of this name (the first is at byte %llu of %s), expected one",
-                                     (unsigned long long)first->offset_bytes, first->file ? first->file->path : "memory");
+            status =
+                ecd_tensor_fail(&cp->tensors[places[i].place], diag,
+                                "a second tensor of this name (the first is at byte %llu of %s), expected one",
+                                (unsigned long long)first->offset_bytes, first->file ? first->file->path : "memory");
             goto out;
         }
     }

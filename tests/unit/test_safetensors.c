@@ -59,7 +59,8 @@ static void lying_headers(void **state)
     expect_fault("{\"a\":" T("F32", "[2]", "[0,8]") "}", 0, 7, "range within");
     expect_fault("{\"a\":" T("F32", "[2]", "[0,8]") "}", 0, 9, "after the last tensor");
     expect_fault("{\"a\":" T("F32", "[2]", "[0,8]") ",\"b\":" T("F32", "[2]", "[4,12]") "}", 0, 12, "overlaps");
-    expect_fault("{\"a\":" T("F32", "[1]", "[0,4]") ",\"b\":" T("F32", "[1]", "[8,12]") "}", 0, 12, "belong to no tensor");
+    expect_fault("{\"a\":" T("F32", "[1]", "[0,4]") ",\"b\":" T("F32", "[1]", "[8,12]") "}", 0, 12,
+                 "belong to no tensor");
     expect_fault("{\"a\":" T("F32", "[2]", "[0,4]") "}", 0, 4, "expected 8 for shape [2]");
     expect_fault("{\"a\":" T("F32", "[2147483648,2147483648,4]", "[0,4]") "}", 0, 4, "too large");
     expect_fault("{\"a\":" T("F32", "[-1]", "[0,4]") "}", 0, 4, "size 0 of the shape is -1");
@@ -72,16 +73,17 @@ static void lying_headers(void **state)
     expect_fault("{\"__metadata__\":[1]}", 0, 0, "__metadata__");
     expect_fault("{\"__metadata__\":{\"k\":1}}", 0, 0, "not a string");
     expect_fault("{\"a.weight.ecf8\":" T("U8", "[16]", "[0,16]") "}", 0, 16, "bad ECF8 container");
-    expect_fault("{\"__metadata__\":{\"ecf8.alias.b\":\"c\"},\"a\":" T("U8", "[1]", "[0,1]") "}", 0, 1, "names tensor c");
+    expect_fault("{\"__metadata__\":{\"ecf8.alias.b\":\"c\"},\"a\":" T("U8", "[1]", "[0,1]") "}", 0, 1,
+                 "names tensor c");
 }
 
 static void lying_scales(void **state)
 {
     (void)state;
-    expect_fault("{\"a.weight\":" T("F8_E4M3", "[2,2]", "[0,4]") ",\"a.weight_scale\":" T("F32", "[3,1]", "[4,16]") "}", 0,
-                 12 + 4, "a scale of shape [3, 1]");
-    expect_fault("{\"a.weight\":" T("F8_E4M3", "[2,2]", "[0,4]") ",\"scaled_fp8\":" T("F8_E4M3", "[2]", "[4,6]") "}", 0, 6,
-                 "without scale");
+    expect_fault("{\"a.weight\":" T("F8_E4M3", "[2,2]", "[0,4]") ",\"a.weight_scale\":" T("F32", "[3,1]", "[4,16]") "}",
+                 0, 12 + 4, "a scale of shape [3, 1]");
+    expect_fault("{\"a.weight\":" T("F8_E4M3", "[2,2]", "[0,4]") ",\"scaled_fp8\":" T("F8_E4M3", "[2]", "[4,6]") "}", 0,
+                 6, "without scale");
     expect_fault("{\"a.weight\":" T("BF16", "[2]", "[0,4]") ",\"a.scale_weight\":" T("F32", "[1]", "[4,8]") "}", 0, 8,
                  "a scale for a weight of type BF16");
     static const uint32_t bad[] = {0, 0x80000000, 0xbf800000, 0x7fc00000, 0x7f800000}; // 0, -0, -1, NaN, infinity
@@ -116,8 +118,17 @@ static void cut_at_every_byte(void **state)
 static void json_text(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "{", "{\"a\":1,}", "{\"a\":01}", "{\"a\":\"\\u0000\"}", "{\"a\":\"\\ud800\"}",
-                                      "{\"a\":\"\xc0\x80\"}", "{\"a\":1} x", "{\"a\":nan}", "{\"a\":1,\"\\u0061\":2}", "[1]"};
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "{\"a\":1,}",
+                                      "{\"a\":01}",
+                                      "{\"a\":\"\\u0000\"}",
+                                      "{\"a\":\"\\ud800\"}",
+                                      "{\"a\":\"\xc0\x80\"}",
+                                      "{\"a\":1} x",
+                                      "{\"a\":nan}",
+                                      "{\"a\":1,\"\\u0061\":2}",
+                                      "[1]"};
     cJSON *root;
     ecd_diag diag;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
