@@ -1,1 +1,2 @@
 ecd_test(test_safetensors unit/test_safetensors.c LIBS ecd_weights)
+ecd_test(test_model_folder unit/test_model_folder.c LIBS ecd_weights)
