@@ -106,7 +106,10 @@ static void test_cpu(void **state)
     ecd_backend_options options = {.name = "cpu", .compute = ECD_COMPUTE_F32, .threads = 1};
     if (ecd_backend_open(&options, &be, NULL) != ECD_OK)
         skip(); // a build without the backend
+    bool own = !strcmp(be->name, "cpu"); // not another one under its name
     ecd_backend_close(be);
+    if (!own)
+        skip();
     check_references("cpu");
 }
 
