@@ -32,7 +32,7 @@ ecd_status ecd_backend_open(const ecd_backend_options *options, ecd_backend **ou
     if (!strcmp(name, "ref"))
         return ecd_ref_open(&chosen, out, diag);
     if (!strcmp(name, "cpu") || !strcmp(name, "auto"))
-        return ecd_ref_open(&chosen, out, diag); // kernels/cpu follows
+        return ecd_cpu_open(&chosen, out, diag);
     if (!strcmp(name, "cuda"))
         return ecd_fail(diag, ECD_RESOURCE, "backend cuda: no CUDA device, or built without CUDA");
     return ecd_fail(diag, ECD_USAGE, "backend %s: expected auto, ref, cpu or cuda", name);

@@ -1,0 +1,185 @@
+// Vectors of LANES floats, in the compiler's vector extensions: the kernels are written once and compiled for each level
+// (kernels/CMakeLists.txt sets ECD_LEVEL, ECD_LANES and the instruction set). Loads and stores need no alignment.
+#ifndef ECD_KERNELS_CPU_SIMD_H
+#define ECD_KERNELS_CPU_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/dtype.h"
+
+#define ECD_JOIN3_(a, b, c) a##b##_##c
+#define ECD_JOIN3(a, b, c) ECD_JOIN3_(a, b, c)
+#define ECD_NAME(name) ECD_JOIN3(ecd_cpu_, name, ECD_LEVEL)
+#define LANES ECD_LANES
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vu16 __attribute__((vector_size(2 * LANES)));
+typedef uint8_t vu8 __attribute__((vector_size(LANES)));
+
+ALWAYS_INLINE vf vsplat(float x)
+{
+    return x - (vf){0}; // keeps -0
+}
+
+ALWAYS_INLINE vf vload(const float *p)
+{
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+ALWAYS_INLINE void vstore(float *p, vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+ALWAYS_INLINE vf vselect(vi mask, vf yes, vf no)
+{
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+// The greater one; `b` where `a` is NaN.
+ALWAYS_INLINE vf vmax(vf a, vf b)
+{
+    return vselect(a > b, a, b);
+}
+
+ALWAYS_INLINE float vsum(vf v)
+{
+    float lane[LANES];
+    vstore(lane, v);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+ALWAYS_INLINE float vlargest(vf v)
+{
+    float lane[LANES];
+    vstore(lane, v);
+    for (int i = 1; i < LANES; i++)
+        lane[0] = lane[i] > lane[0] ? lane[i] : lane[0];
+    return lane[0];
+}
+
+// Element types to float, exactly; NaN and infinities as base/dtype.h has them.
+ALWAYS_INLINE vf vfrom_bf16(vu16 bits)
+{
+    return (vf)(__builtin_convertvector(bits, vi) << 16);
+}
+
+ALWAYS_INLINE vf vfrom_f16_bits(vi h)
+{
+    vi magnitude = h & 0x7fff, sign = (h & 0x8000) << 16;
+    vf finite = (vf)(magnitude << 13) * 0x1p112f; // moves the exponent's bias; exact for subnormals too
+    vf special = (vf)((magnitude << 13) | 0x7f800000);
+    return (vf)((vi)vselect(magnitude >= 0x7c00, special, finite) | sign);
+}
+
+ALWAYS_INLINE vf vfrom_e4m3(vu8 bytes)
+{
+    vi b = __builtin_convertvector(bytes, vi);
+    vi magnitude = b & 0x7f, sign = (b & 0x80) << 24;
+    vf finite = (vf)(magnitude << 20) * 0x1p120f;
+    vf nan = (vf)((vi){0} + 0x7ff00000);
+    return (vf)((vi)vselect(magnitude == 0x7f, nan, finite) | sign);
+}
+
+// Rounds to BF16, ties to even; bits in the low half of each lane.
+ALWAYS_INLINE vi vto_bf16_bits(vf v)
+{
+    typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+    vu bits = (vu)v;
+    vi rounded = (vi)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    vi nan = v != v;
+    return (nan & 0x7fc0) | (~nan & rounded);
+}
+
+ALWAYS_INLINE vf vround_bf16(vf v)
+{
+    return (vf)(vto_bf16_bits(v) << 16);
+}
+
+// LANES elements of a computable type from unaligned memory.
+ALWAYS_INLINE vf vload_type(ecd_dtype dtype, const void *p)
+{
+    vf v;
+    vu16 half;
+    vu8 byte;
+    switch (dtype) {
+    case ECD_F16: memcpy(&half, p, sizeof half); return vfrom_f16_bits(__builtin_convertvector(half, vi));
+    case ECD_BF16: memcpy(&half, p, sizeof half); return vfrom_bf16(half);
+    case ECD_E4M3: memcpy(&byte, p, sizeof byte); return vfrom_e4m3(byte);
+    case ECD_E5M2: memcpy(&byte, p, sizeof byte); return vfrom_f16_bits(__builtin_convertvector(byte, vi) << 8);
+    default: memcpy(&v, p, sizeof v); return v;
+    }
+}
+
+// The first `count` < LANES elements, zeros after them.
+ALWAYS_INLINE vf vload_part(ecd_dtype dtype, const void *p, int64_t count)
+{
+    uint8_t bytes[4 * LANES] = {0};
+    memcpy(bytes, p, (size_t)count * ecd_dtype_size(dtype));
+    return vload_type(dtype, bytes);
+}
+
+ALWAYS_INLINE vf vload_some(ecd_dtype dtype, const void *p, int64_t count)
+{
+    return count >= LANES ? vload_type(dtype, p) : vload_part(dtype, p, count);
+}
+
+// Stores the first min(count, LANES) lanes as F32 or BF16.
+ALWAYS_INLINE void vstore_some(ecd_dtype dtype, void *p, vf v, int64_t count)
+{
+    size_t lanes = count >= LANES ? LANES : (size_t)count;
+    if (dtype == ECD_BF16) {
+        vu16 half = __builtin_convertvector(vto_bf16_bits(v), vu16);
+        if (lanes == LANES)
+            memcpy(p, &half, sizeof half);
+        else
+            memcpy(p, &half, 2 * lanes);
+    } else if (lanes == LANES) {
+        memcpy(p, &v, sizeof v);
+    } else {
+        memcpy(p, &v, 4 * lanes);
+    }
+}
+
+// exp, within 2 ulp; Cody-Waite reduction and a polynomial of degree 6 on [-ln2/2, ln2/2]. Infinities give 0 and
+// infinity, NaN passes. The power of two is applied in halves, so that subnormal results come out.
+ALWAYS_INLINE vf vexp(vf x)
+{
+    x = vselect(x > 89.0f, vsplat(89.0f), x);
+    x = vselect(x < -104.0f, vsplat(-104.0f), x);
+    vf shifted = x * 1.44269504f + 12582912.0f; // the sum's low bits hold the nearest integer
+    vi n = (vi)shifted - 0x4b400000;
+    vf whole = shifted - 12582912.0f;
+    vf r = x - whole * 0.693359375f;
+    r = r - whole * -2.12194440e-4f;
+    vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    vi half = n >> 1;
+    return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
+}
+
+ALWAYS_INLINE vf vsilu(vf v)
+{
+    return v / (1.0f + vexp(-v));
+}
+
+// 0.5 v (1 + tanh(u)) = v / (1 + exp(-2u)).
+ALWAYS_INLINE vf vgelu_tanh(vf v)
+{
+    vf twice = v * (1.595769122f + 0.0713548163f * v * v); // 2 sqrt(2/pi), and times 0.044715
+    return v / (1.0f + vexp(-twice));
+}
+
+#endif

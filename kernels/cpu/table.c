@@ -1,0 +1,13 @@
+#include "kernels/cpu/ops.h"
+
+void ECD_NAME(fill)(ecd_backend_ops *ops)
+{
+    ops->linear = ECD_NAME(linear);
+    ops->norm = ECD_NAME(norm);
+    ops->attention = ECD_NAME(attention);
+    ops->to_act = ECD_NAME(to_act);
+    ops->to_f32 = ECD_NAME(to_f32);
+    ops->conv_prepare = ECD_NAME(conv_prepare);
+    ops->conv = ECD_NAME(conv);
+    ops->group_norm = ECD_NAME(group_norm);
+}

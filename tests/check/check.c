@@ -1,0 +1,145 @@
+#include "tests/check/check.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "kernels/cpu/cpu.h"
+
+enum { CANARY = 256, SKIPPED = 77 };
+
+float ecd_check_random(ecd_check *check)
+{
+    float sum = 0;
+    for (int i = 0; i < 4; i++) {
+        check->random = check->random * 6364136223846793005u + 1442695040888963407u;
+        sum += (float)(check->random >> 40) / 16777216.0f - 0.5f;
+    }
+    return sum * 1.7320508f;
+}
+
+ecd_guarded ecd_guarded_new(size_t size_bytes, size_t element_bytes)
+{
+    ecd_guarded buffer = {malloc(size_bytes + 2 * CANARY + element_bytes), NULL, size_bytes};
+    if (!buffer.memory)
+        abort();
+    memset(buffer.memory, 0x5a, size_bytes + 2 * CANARY + element_bytes);
+    buffer.data = buffer.memory + CANARY + element_bytes;
+    return buffer;
+}
+
+bool ecd_guarded_intact(const ecd_guarded *buffer)
+{
+    const char *data = buffer->data;
+    for (int i = 1; i <= CANARY; i++)
+        if (data[-i] != 0x5a || (i < CANARY && data[buffer->size_bytes + (size_t)i - 1] != 0x5a))
+            return false;
+    return true;
+}
+
+void ecd_guarded_free(ecd_guarded *buffer)
+{
+    free(buffer->memory);
+}
+
+void ecd_check_fill(ecd_check *check, float *values, size_t count, bool round)
+{
+    for (size_t i = 0; i < count; i++) {
+        values[i] = ecd_check_random(check);
+        if (round)
+            values[i] = ecd_from_bf16(ecd_to_bf16(values[i]));
+    }
+}
+
+void ecd_check_as_act(const ecd_backend *be, const float *values, size_t count, void *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (be->act_bytes == 2)
+            ((uint16_t *)out)[i] = ecd_to_bf16(values[i]);
+        else
+            ((float *)out)[i] = values[i];
+    }
+}
+
+void ecd_check_true(ecd_check *check, const char *what, bool holds)
+{
+    check->checks++;
+    if (holds)
+        return;
+    check->failures++;
+    printf("FAILED %s\n", what);
+}
+
+void ecd_check_close(ecd_check *check, const char *what, const float *expected, const void *found, bool act,
+                     size_t count)
+{
+    double largest = 1e-6, worst = 0;
+    bool same_kind = true, narrow = act && check->one->act_bytes == 2;
+    for (size_t i = 0; i < count; i++)
+        if (isfinite(expected[i]) && fabs((double)expected[i]) > largest)
+            largest = fabs((double)expected[i]);
+    for (size_t i = 0; i < count; i++) {
+        float value = narrow ? ecd_from_bf16(((const uint16_t *)found)[i]) : ((const float *)found)[i];
+        if (isnan(expected[i]) || isinf(expected[i])) {
+            same_kind &= isnan(expected[i]) ? isnan(value) != 0 : value == expected[i];
+            continue;
+        }
+        double error = fabs((double)value - (double)expected[i]) / largest;
+        worst = error > worst || isnan(error) ? error : worst;
+    }
+    char text[200];
+    snprintf(text, sizeof text, "%s: difference %.3g, allowed %.3g%s", what, worst, check->tolerance,
+             same_kind ? "" : "; NaN or infinity differs");
+    ecd_check_true(check, text, same_kind && worst <= check->tolerance);
+}
+
+static int open_all(ecd_check *check, ecd_compute compute, bool wide)
+{
+    ecd_diag diag = {0};
+    ecd_backend_options ref = {"ref", ECD_COMPUTE_F32, 1}, one = {"cpu", compute, 1}, two = {"cpu", compute, 2};
+    if (ecd_backend_open(&ref, &check->ref, &diag) || ecd_backend_open(&one, &check->one, &diag) ||
+        ecd_backend_open(&two, &check->two, &diag)) {
+        printf("FAILED to open: %s\n", diag.what);
+        return 1;
+    }
+#if defined(ECD_CHECK_WIDE)
+    if (wide) {
+        ecd_cpu_fill_wide(&ecd_cpu_of(check->one)->ops);
+        ecd_cpu_fill_wide(&ecd_cpu_of(check->two)->ops);
+    }
+#else
+    (void)wide;
+#endif
+    check->tolerance = compute == ECD_COMPUTE_BF16 ? 1.2e-2 : 4e-6;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    bool bench = argc > 1 && !strcmp(argv[1], "bench"), wide = argc > 1 && !strcmp(argv[1], "wide");
+    ecd_diag diag = {0};
+    if (ecd_cpu_init(&diag) != ECD_OK || (wide && ecd_cpu_detect() < ECD_CPU_AVX2)) {
+        printf("skipped: %s\n", diag.status ? diag.what : "vectors of AVX-512's width are tested on AVX2");
+        return SKIPPED;
+    }
+    ecd_check check = {.random = 1};
+    for (ecd_compute compute = ECD_COMPUTE_F32; compute <= ECD_COMPUTE_BF16; compute++) {
+        if (open_all(&check, compute, wide))
+            return 1;
+        printf("%s%s\n", check.one->detail, wide ? ", wide" : "");
+        if (bench) {
+            ecd_check_bench(&check);
+        } else {
+            ecd_check_linear(&check);
+            ecd_check_vision(&check);
+        }
+        ecd_check_true(&check, "no failure is kept", !ecd_backend_check(check.one, NULL) && !ecd_backend_check(check.two, NULL));
+        ecd_backend_close(check.ref);
+        ecd_backend_close(check.one);
+        ecd_backend_close(check.two);
+    }
+    printf("%d checks, %d failures\n", check.checks, check.failures);
+    return check.failures ? 1 : 0;
+}

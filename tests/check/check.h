@@ -1,0 +1,40 @@
+// Compares operations of the cpu backend with ref, bit-compares it with itself, and times it.
+#ifndef ECD_TESTS_CHECK_H
+#define ECD_TESTS_CHECK_H
+
+#include "kernels/backend.h"
+
+typedef struct ecd_check {
+    ecd_backend *ref, *one, *two; // reference; the cpu backend with one and with two threads
+    double tolerance;             // relative to the largest value of the reference
+    uint64_t random;
+    int checks, failures;
+} ecd_check;
+
+float ecd_check_random(ecd_check *check); // about normal, mean 0, deviation 1
+
+// A buffer of `count` floats or activations with canaries on both sides, one element off alignment.
+typedef struct ecd_guarded {
+    char *memory;
+    void *data;
+    size_t size_bytes;
+} ecd_guarded;
+
+ecd_guarded ecd_guarded_new(size_t size_bytes, size_t element_bytes);
+bool ecd_guarded_intact(const ecd_guarded *buffer);
+void ecd_guarded_free(ecd_guarded *buffer);
+
+// `count` random values as activations of a backend (the same values for the same seed, rounded to BF16 if `round`).
+void ecd_check_fill(ecd_check *check, float *values, size_t count, bool round);
+void ecd_check_as_act(const ecd_backend *be, const float *values, size_t count, void *out);
+
+// Compares a cpu result (act or f32) with the reference; NaN must meet NaN. Counts and prints a failure.
+void ecd_check_close(ecd_check *check, const char *what, const float *expected, const void *found, bool act,
+                     size_t count);
+void ecd_check_true(ecd_check *check, const char *what, bool holds);
+
+void ecd_check_linear(ecd_check *check);
+void ecd_check_vision(ecd_check *check); // convolution, group norm, norm, attention, elementwise
+void ecd_check_bench(ecd_check *check);
+
+#endif

@@ -1,0 +1,171 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/check/check.h"
+
+typedef void (*runner)(ecd_backend *be, const void *parameters, const void *x, void *out);
+
+// Runs one operation on the same random input in ref and in cpu with one and two threads.
+static void compare(ecd_check *check, const char *what, runner run, const void *parameters, float *x, bool x_act,
+                    size_t in, size_t out)
+{
+    size_t size = check->one->act_bytes, x_size = x_act ? size : 4;
+    float *expected = calloc(out, sizeof *expected);
+    ecd_guarded from = ecd_guarded_new(in * x_size, x_size);
+    ecd_guarded one = ecd_guarded_new(out * size, size), two = ecd_guarded_new(out * size, size);
+    if (x_act)
+        ecd_check_as_act(check->one, x, in, from.data);
+    else
+        memcpy(from.data, x, in * 4);
+    memset(one.data, 0, out * size);
+    memset(two.data, 0, out * size);
+    run(check->ref, parameters, x, expected);
+    run(check->one, parameters, from.data, one.data);
+    run(check->two, parameters, from.data, two.data);
+    ecd_check_close(check, what, expected, one.data, true, out);
+    char text[160];
+    snprintf(text, sizeof text, "%s: equal bits with two threads, and canaries", what);
+    ecd_check_true(check, text, !memcmp(one.data, two.data, out * size) && ecd_guarded_intact(&one) && ecd_guarded_intact(&two));
+    free(expected);
+    ecd_guarded_free(&from);
+    ecd_guarded_free(&one);
+    ecd_guarded_free(&two);
+}
+
+static float *random_values(ecd_check *check, size_t count)
+{
+    float *values = malloc(count * sizeof *values);
+    ecd_check_fill(check, values, count, true);
+    return values;
+}
+
+typedef struct conv_case {
+    ecd_conv_shape shape;
+    int64_t height, width;
+    bool upsample, residual;
+    ecd_weight w;
+    const float *bias;
+} conv_case;
+
+static void run_conv(ecd_backend *be, const void *parameters, const void *x, void *out)
+{
+    const conv_case *c = parameters;
+    ecd_conv_weight *w = be->ops->conv_prepare(be, &c->shape, &c->w, c->bias);
+    // The input holds enough for the residual too: any values do.
+    ecd_conv op = {w, c->height, c->width, x, c->upsample, c->residual ? x : NULL, out, false};
+    be->ops->conv(be, &op);
+    be->ops->conv_free(be, w);
+}
+
+static void check_conv(ecd_check *check)
+{
+    static const conv_case cases[] = {
+        {.shape = {4, 7, 3, 1, 1, 1}, .height = 5, .width = 9},
+        {.shape = {32, 32, 3, 1, 1, 1}, .height = 16, .width = 16, .residual = true},
+        {.shape = {33, 18, 3, 1, 1, 1}, .height = 11, .width = 13, .upsample = true},
+        {.shape = {16, 20, 3, 2, 0, 1}, .height = 10, .width = 12},
+        {.shape = {19, 35, 1, 1, 0, 0}, .height = 7, .width = 7},
+        {.shape = {8, 3, 3, 1, 1, 1}, .height = 1, .width = 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        conv_case c = cases[i];
+        int64_t grow = c.upsample ? 2 : 1;
+        int64_t height = ecd_conv_out(&c.shape, c.height * grow), width = ecd_conv_out(&c.shape, c.width * grow);
+        size_t in = (size_t)(c.height * c.width * c.shape.in_channels), out = (size_t)(height * width * c.shape.out_channels);
+        c.w = (ecd_weight){.dtype = ECD_F32, .rows = c.shape.out_channels,
+                           .cols = c.shape.in_channels * c.shape.kernel * c.shape.kernel};
+        float *weights = random_values(check, (size_t)(c.w.rows * c.w.cols)), *bias = random_values(check, 64);
+        float *x = random_values(check, in);
+        x[in / 2] = i == 2 ? NAN : x[in / 2];
+        c.w.data = weights;
+        c.bias = bias;
+        char what[80];
+        snprintf(what, sizeof what, "conv case %zu", i);
+        compare(check, what, run_conv, &c, x, true, in, out);
+        free(weights);
+        free(bias);
+        free(x);
+    }
+}
+
+static void run_group_norm(ecd_backend *be, const void *parameters, const void *x, void *out)
+{
+    ecd_group_norm op = *(const ecd_group_norm *)parameters;
+    op.x = x;
+    op.out = out;
+    be->ops->group_norm(be, &op);
+}
+
+static void run_norm(ecd_backend *be, const void *parameters, const void *x, void *out)
+{
+    ecd_norm op = *(const ecd_norm *)parameters;
+    op.x = x;
+    op.out = out;
+    be->ops->norm(be, &op);
+}
+
+static void check_norms(ecd_check *check)
+{
+    float *vectors = random_values(check, 4096);
+    static const int64_t shapes[][3] = {{1, 6, 3}, {70, 32, 8}, {257, 48, 3}, {300, 34, 2}};
+    for (int i = 0; i < 4; i++) {
+        ecd_group_norm op = {.pixels = shapes[i][0], .channels = shapes[i][1], .groups = shapes[i][2], .eps = 1e-6f,
+                             .gamma = vectors, .beta = vectors + 64, .silu = i & 1};
+        ecd_norm norm = {.rows = shapes[i][0], .cols = shapes[i][1], .eps = 1e-6f, .shift = i ? vectors : NULL,
+                         .scale = i ? vectors + 7 : NULL, .group_rows = 64, .mod_stride = 101};
+        size_t count = (size_t)(op.pixels * op.channels);
+        float *x = random_values(check, count);
+        compare(check, "group norm", run_group_norm, &op, x, true, count, count);
+        compare(check, "norm", run_norm, &norm, x, false, count, count);
+        x[count / 2] = NAN;
+        compare(check, "norm with NaN", run_norm, &norm, x, false, count, count);
+        free(x);
+    }
+    free(vectors);
+}
+
+static void run_attention(ecd_backend *be, const void *parameters, const void *x, void *out)
+{
+    ecd_attention op = *(const ecd_attention *)parameters;
+    op.q = x;
+    op.k = (const char *)x + (size_t)(op.heads * op.head_dim) * be->act_bytes;
+    op.v = (const char *)x + (size_t)(2 * op.heads * op.head_dim) * be->act_bytes;
+    op.out = out;
+    be->ops->attention(be, &op);
+}
+
+static void check_attention(ecd_check *check)
+{
+    static const int64_t shapes[][4] = {{1, 1, 1, 1}, {2, 3, 40, 65}, {1, 2, 72, 300}, {1, 1, 512, 70}, {3, 6, 64, 64}};
+    for (int i = 0; i < 5; i++) {
+        int64_t width = shapes[i][1] * shapes[i][2], tokens = shapes[i][3];
+        ecd_attention op = {.batch = shapes[i][0], .heads = shapes[i][1], .head_dim = shapes[i][2], .q_tokens = tokens,
+                            .kv_tokens = tokens, .q_stride = 3 * width, .k_stride = 3 * width, .v_stride = 3 * width,
+                            .scale = 1 / sqrtf((float)shapes[i][2])};
+        size_t out = (size_t)(op.batch * tokens * width);
+        float *x = random_values(check, 3 * out);
+        compare(check, "attention", run_attention, &op, x, true, 3 * out, out);
+        x[3 * out / 2] = NAN;
+        compare(check, "attention with NaN", run_attention, &op, x, true, 3 * out, out);
+        free(x);
+    }
+}
+
+static void run_silu(ecd_backend *be, const void *parameters, const void *x, void *out)
+{
+    be->ops->to_act(be, x, *(const int64_t *)parameters, true, out);
+}
+
+void ecd_check_vision(ecd_check *check)
+{
+    check_conv(check);
+    check_norms(check);
+    check_attention(check);
+    int64_t count = 37;
+    float *x = random_values(check, 37);
+    memcpy(x, (float[]){NAN, INFINITY, -INFINITY, -0.0f, 1e-40f, 100.0f, -100.0f}, 7 * sizeof *x);
+    compare(check, "silu", run_silu, &count, x, false, 37, 37);
+    free(x);
+}

@@ -1,0 +1,14 @@
+# Every operation of every level against ref. A level that this CPU lacks is skipped, and says so.
+add_executable(ecd_check check/check.c check/linear.c check/vision.c check/bench.c)
+target_link_libraries(ecd_check PRIVATE ecd_kernels)
+if(TARGET ecd_kernels_wide)
+    target_compile_definitions(ecd_check PRIVATE ECD_CHECK_WIDE)
+    target_sources(ecd_check PRIVATE $<TARGET_OBJECTS:ecd_kernels_wide>)
+endif()
+foreach(level scalar avx2 avx512)
+    add_test(NAME check_${level} COMMAND ecd_check)
+    set_tests_properties(check_${level} PROPERTIES ENVIRONMENT "ECD_CPU=${level}")
+endforeach()
+add_test(NAME check_wide COMMAND ecd_check wide)
+set_tests_properties(check_scalar check_avx2 check_avx512 check_wide
+    PROPERTIES SKIP_RETURN_CODE 77 LABELS check TIMEOUT 300)
