@@ -17,8 +17,8 @@
 //
 // Encoding, in one call (ecf8_encode), or spread over threads with ecf8_plan_*.
 //
-// Memory: the library never allocates. The caller gives memory of the sizes that ecf8_*_bytes name; functions use a
-// few KiB of stack besides.
+// Memory: the library never allocates. The caller gives memory of the sizes that ecf8_*_bytes name; decoding uses up to
+// 32 KiB of stack besides, encoding up to 192 KiB.
 // Threads: there is no global state. An ecf8_view and an ecf8_decoder are not changed after they were made: any number
 // of threads may decode from one at the same time, into memory that does not overlap.
 // Hostile input: every field is checked before use; no blob, whatever its bytes, makes the library read or write
