@@ -12,3 +12,12 @@ endforeach()
 add_test(NAME check_wide COMMAND ecd_check wide)
 set_tests_properties(check_scalar check_avx2 check_avx512 check_wide
     PROPERTIES SKIP_RETURN_CODE 77 LABELS check TIMEOUT 300)
+
+# Times own kernels against oneDNN 3, by hand: OMP_NUM_THREADS=1 ecd_onednn_bench.
+if(ECD_ONEDNN)
+    find_package(OneDNN 3 QUIET)
+    if(OneDNN_FOUND)
+        add_executable(ecd_onednn_bench EXCLUDE_FROM_ALL check/onednn_bench.c)
+        target_link_libraries(ecd_onednn_bench PRIVATE ecd_kernels OneDNN::OneDNN)
+    endif()
+endif()

@@ -1,0 +1,22 @@
+# oneDNN 3: the folder that the set-up script unpacks (.deps/onednn), then the system. Sets OneDNN_FOUND and the target
+# OneDNN::OneDNN. Version 2 is refused: its BF16 products are slower and its C interface differs.
+find_path(OneDNN_INCLUDE_DIR dnnl.h HINTS ${PROJECT_SOURCE_DIR}/.deps/onednn/include)
+find_library(OneDNN_LIBRARY dnnl HINTS ${PROJECT_SOURCE_DIR}/.deps/onednn/lib)
+if(OneDNN_INCLUDE_DIR)
+    foreach(header dnnl_version.h oneapi/dnnl/dnnl_version.h)
+        if(EXISTS ${OneDNN_INCLUDE_DIR}/${header})
+            file(STRINGS ${OneDNN_INCLUDE_DIR}/${header} OneDNN_lines REGEX "define DNNL_VERSION_(MAJOR|MINOR) +[0-9]+")
+            string(REGEX REPLACE ".*MAJOR +([0-9]+).*MINOR +([0-9]+).*" "\\1.\\2" OneDNN_parsed "${OneDNN_lines}")
+            if(OneDNN_parsed MATCHES "^[0-9]+\\.[0-9]+$")
+                set(OneDNN_VERSION ${OneDNN_parsed})
+            endif()
+        endif()
+    endforeach()
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(OneDNN REQUIRED_VARS OneDNN_LIBRARY OneDNN_INCLUDE_DIR VERSION_VAR OneDNN_VERSION)
+if(OneDNN_FOUND AND NOT TARGET OneDNN::OneDNN)
+    add_library(OneDNN::OneDNN SHARED IMPORTED)
+    set_target_properties(OneDNN::OneDNN PROPERTIES IMPORTED_LOCATION ${OneDNN_LIBRARY}
+        INTERFACE_INCLUDE_DIRECTORIES ${OneDNN_INCLUDE_DIR})
+endif()
