@@ -17,7 +17,7 @@ typedef struct model {
     float scale[BLOCKS][ROWS];
     uint16_t bf16[BLOCKS][ROWS * COLS16];
     uint16_t bias[BLOCKS][ROWS];
-    char raw[64], coded[64]; // folders
+    char raw[64], coded[96]; // folders
 } model;
 
 static const ecd_tensor_spec specs[] = {
@@ -279,7 +279,7 @@ static void damage(const model *m, char *folder, size_t size)
 static void damaged_block(void **state)
 {
     const model *m = *state;
-    char folder[80];
+    char folder[96];
     damage(m, folder, sizeof folder);
     for (int ahead = 0; ahead < 2; ahead++) {
         opened o;

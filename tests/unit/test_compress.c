@@ -1,0 +1,305 @@
+// compress, verify and decompress: files come back byte by byte, quantising rounds as it should, nothing is half
+// written.
+#include <cmocka.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "weights/checkpoint.h"
+#include "weights/compress.h"
+#include "weights/tree.h"
+#include "weights/writer.h"
+
+static const ecd_compress_options plain = {0};
+
+static void remove_folder(const char *path)
+{
+    if (ecd_path_exists(path))
+        ecd_new_folder_abandon(strdup(path));
+}
+
+static void make_folder(const char *path)
+{
+    remove_folder(path);
+    assert_int_equal(mkdir(path, 0777), 0);
+}
+
+static void same_files(const char *a, const char *b)
+{
+    ecd_tree tree, other;
+    ecd_diag diag = {0};
+    assert_int_equal(ecd_tree_list(a, &tree, &diag), ECD_OK);
+    assert_int_equal(ecd_tree_list(b, &other, &diag), ECD_OK);
+    assert_int_equal(tree.count, other.count);
+    for (size_t i = 0; i < tree.count; i++) {
+        assert_string_equal(tree.entries[i].path, other.entries[i].path);
+        if (tree.entries[i].folder)
+            continue;
+        ecd_file x, y;
+        char *p = ecd_path_join(a, tree.entries[i].path), *q = ecd_path_join(b, tree.entries[i].path);
+        assert_int_equal(ecd_file_map(p, &x, &diag), ECD_OK);
+        assert_int_equal(ecd_file_map(q, &y, &diag), ECD_OK);
+        assert_int_equal(x.size_bytes, y.size_bytes);
+        if (x.size_bytes)
+            assert_memory_equal(x.data, y.data, x.size_bytes);
+        ecd_file_unmap(&x);
+        ecd_file_unmap(&y);
+        free(p);
+        free(q);
+    }
+    ecd_tree_free(&tree);
+    ecd_tree_free(&other);
+}
+
+// No folder "<path>.part-..." is left.
+static void no_remains(const char *path)
+{
+    ecd_tree tree;
+    ecd_diag diag = {0};
+    assert_false(ecd_path_exists(path));
+    assert_int_equal(ecd_tree_list(".", &tree, &diag), ECD_OK);
+    for (size_t i = 0; i < tree.count; i++)
+        assert_false(!strncmp(tree.entries[i].path, path, strlen(path)));
+    ecd_tree_free(&tree);
+}
+
+static void round_trip(const char *source)
+{
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    remove_folder("rt.coded");
+    remove_folder("rt.back");
+    assert_int_equal(ecd_compress(source, "rt.coded", &plain, &report, &diag), ECD_OK);
+    assert_true(report.tensors > 0 && report.written_bytes > 0);
+    assert_int_equal(ecd_verify("rt.coded", source, &plain, &report, &diag), ECD_OK);
+    assert_int_equal(ecd_decompress("rt.coded", "rt.back", &plain, &report, &diag), ECD_OK);
+    same_files(source, "rt.back");
+    remove_folder("rt.coded");
+    remove_folder("rt.back");
+}
+
+static void originals_come_back(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"dit_a",           "dit_a_fp8_block",  "dit_a_fp8_channel",
+                                         "dit_a_fp8_comfy", "dit_a_fp8_tensor", "dit_b"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/models/%s", ECD_TEST_DATA, models[i]);
+        round_trip(path);
+    }
+}
+
+enum { ROWS = 96, COLS = 160 };
+
+static void fill(uint16_t *out, size_t count, float size)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = ecd_to_bf16(size * ((float)rand() / (float)RAND_MAX + (float)rand() / (float)RAND_MAX - 1.0f));
+}
+
+static void add(ecd_tensors_writer *w, const char *name, int64_t rows, int64_t cols, const uint16_t *data)
+{
+    ecd_diag diag = {0};
+    int64_t shape[2] = {rows, cols};
+    assert_int_equal(ecd_tensors_writer_add(w, name, ECD_BF16, shape, cols ? 2 : 1, data,
+                                            (uint64_t)(rows * (cols ? cols : 1)) * 2, &diag),
+                     ECD_OK);
+}
+
+// A transformer with twin embedders, a row of zeros, one of tiny numbers and one with an outlier.
+static void write_transformer(const char *folder, uint16_t *linear, uint16_t *embedder)
+{
+    static const char config[] = "{\n  \"_class_name\": \"DiTTransformer2DModel\",\n  \"num_layers\": 2\n}\n";
+    ecd_tensors_writer w;
+    ecd_diag diag = {0};
+    char path[256];
+    make_folder(folder);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_int_equal(ecd_file_write(path, config, sizeof config - 1, &diag), ECD_OK);
+    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", folder);
+    fill(linear, ROWS * COLS, 0.1f);
+    fill(embedder, ROWS * COLS, 0.1f);
+    memset(linear + COLS, 0, COLS * 2);
+    linear[2 * COLS] = ecd_to_bf16(1000.0f);
+    for (int i = 0; i < COLS; i++)
+        linear[3 * COLS + i] = ecd_to_bf16(1e-39f);
+    assert_int_equal(ecd_tensors_writer_open(path, 4096, NULL, &w, &diag), ECD_OK);
+    add(&w, "transformer_blocks.0.attn1.to_q.weight", ROWS, COLS, linear);
+    add(&w, "transformer_blocks.0.attn1.to_q.bias", ROWS, 0, linear);
+    add(&w, "transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight", ROWS, COLS, embedder);
+    add(&w, "transformer_blocks.1.norm1.emb.class_embedder.embedding_table.weight", ROWS, COLS, embedder);
+    add(&w, "transformer_blocks.1.norm1.linear.weight", ROWS, COLS, linear);
+    add(&w, "proj_out_1.weight", ROWS, COLS, linear);
+    assert_int_equal(ecd_tensors_writer_commit(&w, &diag), ECD_OK);
+}
+
+static void twins_are_stored_once(void **state)
+{
+    (void)state;
+    uint16_t *linear = malloc(ROWS * COLS * 2), *embedder = malloc(ROWS * COLS * 2);
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    write_transformer("twin", linear, embedder);
+    remove_folder("twin.coded");
+    assert_int_equal(ecd_compress("twin", "twin.coded", &plain, &report, &diag), ECD_OK);
+    assert_int_equal(report.tensors_shared, 3); // the embedder, and the two linears that equal the first
+    ecd_checkpoint *cp;
+    assert_int_equal(ecd_checkpoint_open("twin.coded", &cp, &diag), ECD_OK);
+    const ecd_tensor *a =
+        ecd_checkpoint_find(cp, "transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight");
+    const ecd_tensor *b =
+        ecd_checkpoint_find(cp, "transformer_blocks.1.norm1.emb.class_embedder.embedding_table.weight");
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_ptr_equal(a->data, b->data);
+    ecd_checkpoint_close(cp);
+    round_trip("twin");
+    remove_folder("twin");
+    remove_folder("twin.coded");
+    free(linear);
+    free(embedder);
+}
+
+static void check_quantized(const ecd_checkpoint *cp, const char *name, const uint16_t *source)
+{
+    const ecd_tensor *tensor = ecd_checkpoint_find(cp, name);
+    assert_non_null(tensor);
+    assert_int_equal(tensor->dtype, ECD_E4M3);
+    assert_int_equal(tensor->scale_kind, ECD_SCALE_ROW);
+    assert_int_equal(tensor->scale->dtype, ECD_F32);
+    assert_int_equal(tensor->scale->count, ROWS);
+    float scale[ROWS];
+    memcpy(scale, tensor->scale->data, sizeof scale);
+    for (int r = 0; r < ROWS; r++) {
+        float largest = 0;
+        for (int c = 0; c < COLS; c++)
+            largest = fmaxf(largest, fabsf(ecd_from_bf16(source[r * COLS + c])));
+        float expected = largest / 448.0f;
+        assert_true(scale[r] == (expected < 1.17549435e-38f ? 1.0f : expected));
+        for (int c = 0; c < COLS; c++)
+            assert_int_equal(tensor->data[r * COLS + c],
+                             ecd_to_e4m3_saturating(ecd_from_bf16(source[r * COLS + c]) / scale[r]));
+    }
+}
+
+static void quantizes_rows(void **state)
+{
+    (void)state;
+    uint16_t *linear = malloc(ROWS * COLS * 2), *embedder = malloc(ROWS * COLS * 2);
+    ecd_compress_options quantize = {.quantize_e4m3 = true};
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    ecd_checkpoint *cp;
+    write_transformer("q", linear, embedder);
+    remove_folder("q.coded");
+    remove_folder("q.back");
+    assert_int_equal(ecd_compress("q", "q.coded", &quantize, &report, &diag), ECD_OK);
+    assert_int_equal(report.tensors_quantized, 2);
+    assert_int_equal(ecd_decompress("q.coded", "q.back", &plain, &report, &diag), ECD_OK);
+    assert_int_equal(ecd_verify("q.coded", "q.back", &plain, &report, &diag), ECD_OK);
+    assert_int_equal(ecd_checkpoint_open("q.back", &cp, &diag), ECD_OK);
+    check_quantized(cp, "transformer_blocks.0.attn1.to_q.weight", linear);
+    check_quantized(cp, "transformer_blocks.1.norm1.linear.weight", linear);
+    assert_int_equal(ecd_checkpoint_find(cp, "proj_out_1.weight")->dtype, ECD_BF16);
+    ecd_checkpoint_close(cp);
+    assert_int_equal(ecd_verify("q.coded", "q", &plain, &report, &diag), ECD_DATA);
+    assert_string_equal(diag.tensor, "transformer_blocks.0.attn1.to_q.weight");
+    remove_folder("q");
+    remove_folder("q.coded");
+    remove_folder("q.back");
+    free(linear);
+    free(embedder);
+}
+
+static bool stop_at_once(void *opaque, const ecd_work_progress *progress)
+{
+    (void)opaque;
+    return progress->done_bytes > 0;
+}
+
+static bool kill_at_once(void *opaque, const ecd_work_progress *progress)
+{
+    (void)opaque;
+    if (progress->done_bytes)
+        raise(SIGKILL);
+    return false;
+}
+
+static void nothing_half_written(void **state)
+{
+    (void)state;
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    ecd_compress_options stop = {.progress = stop_at_once}, kill_it = {.progress = kill_at_once};
+    uint16_t *linear = malloc(ROWS * COLS * 2), *embedder = malloc(ROWS * COLS * 2);
+    write_transformer("half", linear, embedder);
+    remove_folder("out");
+    assert_int_equal(ecd_compress("half", "out", &stop, &report, &diag), ECD_INTERRUPTED);
+    no_remains("out");
+    assert_int_equal(ecd_compress("half", "no/such/out", &plain, &report, &diag), ECD_USAGE);
+    assert_int_equal(ecd_compress("missing", "out", &plain, &report, &diag), ECD_USAGE);
+    no_remains("out");
+    assert_int_equal(ecd_compress("half", "half", &plain, &report, &diag), ECD_USAGE);
+    pid_t child = fork();
+    if (!child) {
+        ecd_compress("half", "out", &kill_it, &report, &diag);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_false(ecd_path_exists("out"));
+    remove_folder("half");
+    free(linear);
+    free(embedder);
+}
+
+static void full_disk(void **state)
+{
+    (void)state;
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    make_folder("disk");
+    if (mount("none", "disk", "tmpfs", 0, "size=16k")) {
+        print_message("mounting a tmpfs is not permitted: the full disk is not tested\n");
+        rmdir("disk");
+        skip();
+    }
+    uint16_t *linear = malloc(ROWS * COLS * 2), *embedder = malloc(ROWS * COLS * 2);
+    write_transformer("full", linear, embedder);
+    ecd_status status = ecd_compress("full", "disk/out", &plain, &report, &diag);
+    ecd_tree tree;
+    assert_int_equal(ecd_tree_list("disk", &tree, &diag), ECD_OK);
+    size_t left = tree.count;
+    ecd_tree_free(&tree);
+    umount("disk");
+    rmdir("disk");
+    remove_folder("full");
+    free(linear);
+    free(embedder);
+    assert_int_equal(status, ECD_RESOURCE);
+    assert_int_equal(left, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(originals_come_back), cmocka_unit_test(twins_are_stored_once),
+        cmocka_unit_test(quantizes_rows),      cmocka_unit_test(nothing_half_written),
+        cmocka_unit_test(full_disk),
+    };
+    char folder[] = "test_compress_XXXXXX";
+    if (!mkdtemp(folder) || chdir(folder))
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!chdir(".."))
+        remove_folder(folder);
+    return failed;
+}
