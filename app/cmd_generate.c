@@ -1,0 +1,142 @@
+// ecdit generate: from classes and seeds to picture files.
+#include "app/common.h"
+#include "app/find_model.h"
+#include "app/generate.h"
+
+#include "base/process.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static ecd_status take_defaults(ecd_generate *g, ecd_diag *diag)
+{
+    ecd_settings *s = &g->settings;
+    int64_t steps;
+    double guidance;
+    ecd_status status = ecd_json_int(g->folder.generation, "num_inference_steps", 50, 1, 1000, &steps, diag);
+    if (!status)
+        status = ecd_json_number(g->folder.generation, "guidance_scale", 4.0, &guidance, diag);
+    if (status) {
+        ecd_diag_file(diag, "generation_config.json");
+        return status;
+    }
+    s->steps = s->steps ? s->steps : steps;
+    s->guidance = isnan(s->guidance) ? guidance : s->guidance;
+    return ECD_OK;
+}
+
+// All that can be known to be wrong before weights are read.
+static ecd_status plan(ecd_generate *g, ecd_diag *diag)
+{
+    ecd_status status = ecd_find_model(g->settings.model, &g->model_path, diag);
+    if (status)
+        return status;
+    if (!(g->model_name = ecd_model_name(g->model_path)))
+        return ecd_fail_memory(diag, 0, "a model's name");
+    status = ecd_model_folder_open(g->model_path, &g->folder, diag);
+    if (!status)
+        status = ecd_transformer_describe(g->folder.transformer_class, g->folder.transformer, &g->info, diag);
+    if (!status)
+        status = take_defaults(g, diag);
+    if (!status)
+        status = ecd_generate_plan_pictures(g, diag);
+    if (!status)
+        status = ecd_generate_plan_files(g, diag);
+    if (!status)
+        status = ecd_generate_check_weights(g, diag);
+    return status;
+}
+
+static ecd_status open_model(ecd_generate *g, ecd_diag *diag)
+{
+    const ecd_settings *s = &g->settings;
+    const ecd_backend_options backend = {ecd_backend_names[s->backend], (ecd_compute)s->compute, (int)s->threads};
+    ecd_status status = ecd_backend_open(&backend, &g->backend, diag);
+    if (status)
+        return status;
+    // Under a budget one picture at a time: the least that activations can take.
+    g->batch = s->memory_budget ? 1 : g->count < ECD_GENERATE_BATCH ? (int64_t)g->count : ECD_GENERATE_BATCH;
+    const ecd_pipeline_options options = {
+        .model = g->model_path,
+        .backend = g->backend,
+        .store = {.mode = (ecd_weights_mode)s->weights, .read_ahead = true},
+        .max_pictures = g->batch,
+        .height = s->size.height,
+        .width = s->size.width,
+        .guidance = s->guidance > 1,
+    };
+    status = ecd_pipeline_open(&options, &g->pipeline, diag);
+    if (!status)
+        status = ecd_generate_check_budget(g, diag);
+    if (!status)
+        status = ecd_interrupt_check(diag);
+    if (status)
+        return status;
+    ecd_pipeline_size(g->pipeline, &g->height, &g->width);
+    return s->grid ? ecd_sheet_new((int64_t)g->count, g->width, g->height, &g->sheet, diag) : ECD_OK;
+}
+
+static ecd_status draw_batch(ecd_generate *g, int64_t count, ecd_diag *diag)
+{
+    ecd_picture_request requests[ECD_GENERATE_BATCH];
+    for (int64_t i = 0; i < count; i++)
+        requests[i] = g->pictures[g->batch_start + (size_t)i].request;
+    const ecd_draw draw = {
+        .pictures = requests,
+        .count = count,
+        .steps = (int)g->settings.steps,
+        .guidance = (float)g->settings.guidance,
+        .sampler = ecd_generate_sampler(g->settings.sampler),
+        .cancel = ecd_interrupt_flag(),
+        .progress = ecd_generate_progress,
+        .sink = ecd_generate_sink,
+        .user = g,
+    };
+    return ecd_pipeline_draw(g->pipeline, &draw, diag);
+}
+
+static ecd_status draw_all(ecd_generate *g, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    g->draw_start_ns = ecd_now_ns();
+    for (g->batch_start = 0; !status && g->batch_start < g->count; g->batch_start += (size_t)g->batch) {
+        size_t left = g->count - g->batch_start;
+        status = draw_batch(g, left < (size_t)g->batch ? (int64_t)left : g->batch, diag);
+    }
+    if (!status && g->settings.grid)
+        status = ecd_generate_write_sheet(g, diag);
+    ecd_generate_clear_progress(g);
+    return status;
+}
+
+static void release(ecd_generate *g)
+{
+    for (size_t i = 0; g->pictures && i < g->count; i++)
+        free(g->pictures[i].file);
+    free(g->pictures);
+    free(g->sheet_file);
+    ecd_sheet_free(&g->sheet);
+    ecd_pipeline_close(g->pipeline);
+    ecd_backend_close(g->backend);
+    ecd_model_folder_close(&g->folder);
+    ecd_recipe_free(&g->settings.recipe);
+    free(g->model_path);
+    free(g->model_name);
+}
+
+int ecd_cmd_generate(int argc, char **argv)
+{
+    ecd_generate g = {.start_ns = ecd_now_ns()};
+    ecd_diag diag = {0};
+    ecd_status status = ecd_generate_parse(argc, argv, &g.settings, &diag);
+    if (!status)
+        status = plan(&g, &diag);
+    if (!status)
+        status = open_model(&g, &diag);
+    if (!status)
+        status = draw_all(&g, &diag);
+    if (!status)
+        status = ecd_generate_print(&g, &diag);
+    release(&g);
+    return status ? ecd_app_fail(&diag) : ECD_OK;
+}

@@ -1,0 +1,163 @@
+#include "app/generate.h"
+
+#include "app/image.h"
+#include "dit/sampler/sampler.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const ecd_weights_names[] = {"auto", "ecf8", "raw", NULL};
+const char *const ecd_backend_names[] = {"auto", "ref", "cpu", "cuda", NULL};
+const char *const ecd_compute_names[] = {"auto", "f32", "bf16", NULL};
+
+// Options of the contract that say nothing to a model of classes: known, so that the message can say so.
+typedef struct foreign_options {
+    const char *texts[8];
+    bool flag;
+    bool given[9];
+} foreign_options;
+
+enum { PROMPT, PROMPTS, INIT, STRENGTH, MAX_SEQUENCE, CONFIG, CACHE_TEXT, VAE_TILE, RESUME, FOREIGN_COUNT };
+
+static const char *const foreign_names[FOREIGN_COUNT] = {
+    "prompt", "prompts", "init", "strength", "max-sequence-length", "config", "cache-text", "vae-tile", "resume"};
+
+enum { MAX_SAMPLERS = 16 };
+
+// "auto", then the samplers by name.
+static void sampler_choices(const char *out[MAX_SAMPLERS + 1])
+{
+    const char *const *names = ecd_sampler_names();
+    size_t count = 0;
+    out[count++] = "auto";
+    while (*names && count < MAX_SAMPLERS)
+        out[count++] = *names++;
+    out[count] = NULL;
+}
+
+const char *ecd_generate_sampler(int index)
+{
+    return index ? ecd_sampler_names()[index - 1] : NULL;
+}
+
+// What was given, apart from the values: --replay asks.
+typedef struct presence {
+    bool output, steps, guidance, size, sampler, backend, compute;
+} presence;
+
+static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, foreign_options *foreign, int *first,
+                        ecd_diag *diag)
+{
+    const char *samplers[MAX_SAMPLERS + 1];
+    sampler_choices(samplers);
+    const ecd_option own[] = {
+        {"class", 0, ECD_OPTION_TEXT, &s->classes, &s->has_class, 0, 0, NULL},
+        {"output", 'o', ECD_OPTION_TEXT, &s->output, &given->output, 0, 0, NULL},
+        {"count", 'n', ECD_OPTION_INT, &s->count, &s->has_count, 1, ECD_GENERATE_MAX_PICTURES, NULL},
+        {"seed", 0, ECD_OPTION_SEED, &s->seed, &s->has_seed, 0, 0, NULL},
+        {"steps", 0, ECD_OPTION_INT, &s->steps, &given->steps, 1, 1000, NULL},
+        {"guidance", 0, ECD_OPTION_NUMBER, &s->guidance, &given->guidance, 0, 1000, NULL},
+        {"size", 0, ECD_OPTION_SIZE, &s->size, &given->size, 1, ECD_IMAGE_MAX_SIDE, NULL},
+        {"sampler", 0, ECD_OPTION_CHOICE, &s->sampler, &given->sampler, 0, 0, samplers},
+        {"weights", 0, ECD_OPTION_CHOICE, &s->weights, NULL, 0, 0, ecd_weights_names},
+        {"memory-budget", 0, ECD_OPTION_BYTES, &s->memory_budget, NULL, 1, 0, NULL},
+        {"backend", 0, ECD_OPTION_CHOICE, &s->backend, &given->backend, 0, 0, ecd_backend_names},
+        {"compute", 0, ECD_OPTION_CHOICE, &s->compute, &given->compute, 0, 0, ecd_compute_names},
+        {"threads", 0, ECD_OPTION_INT, &s->threads, NULL, 1, 1024, NULL},
+        {"replay", 0, ECD_OPTION_TEXT, &s->replay, NULL, 0, 0, NULL},
+        {"grid", 0, ECD_OPTION_FLAG, &s->grid, NULL, 0, 0, NULL},
+        {"show", 0, ECD_OPTION_FLAG, &s->show, NULL, 0, 0, NULL},
+        {"json", 0, ECD_OPTION_FLAG, &s->json, NULL, 0, 0, NULL},
+        {"quiet", 0, ECD_OPTION_FLAG, &s->quiet, NULL, 0, 0, NULL},
+    };
+    enum { OWN = sizeof own / sizeof *own };
+    ecd_option all[OWN + FOREIGN_COUNT] = {0};
+    memcpy(all, own, sizeof own);
+    for (int i = 0; i < FOREIGN_COUNT; i++) {
+        bool flag = i == RESUME;
+        all[OWN + i] = (ecd_option){.name = foreign_names[i],
+                                    .kind = flag ? ECD_OPTION_FLAG : ECD_OPTION_TEXT,
+                                    .value = flag ? (void *)&foreign->flag : (void *)&foreign->texts[i],
+                                    .given = &foreign->given[i]};
+    }
+    return ecd_options_parse(argc, argv, all, OWN + FOREIGN_COUNT, first, diag);
+}
+
+static ecd_status check_foreign(const foreign_options *foreign, ecd_diag *diag)
+{
+    for (int i = 0; i < FOREIGN_COUNT; i++) {
+        if (!foreign->given[i])
+            continue;
+        if (i == PROMPT || i == PROMPTS)
+            return ecd_fail(diag, ECD_USAGE, "--%s: this model draws classes: use --class", foreign_names[i]);
+        return ecd_fail(diag, ECD_USAGE, "--%s: not for models that draw classes", foreign_names[i]);
+    }
+    return ECD_OK;
+}
+
+static ecd_status index_of(const char *name, const char *const *names, const char *key, int *out, ecd_diag *diag)
+{
+    for (int i = 0; names[i]; i++) {
+        if (!strcmp(names[i], name)) {
+            *out = i;
+            return ECD_OK;
+        }
+    }
+    return ecd_fail(diag, ECD_DATA, "recipe: key %s: %s is not known", key, name);
+}
+
+static ecd_status take_recipe(ecd_settings *s, ecd_diag *diag)
+{
+    const ecd_recipe *r = &s->recipe;
+    const char *samplers[MAX_SAMPLERS + 1];
+    sampler_choices(samplers);
+    ecd_status status = ecd_recipe_read(s->replay, &s->recipe, diag);
+    if (status)
+        return status;
+    s->model = r->model;
+    s->seed = r->images[0].seed;
+    s->steps = r->steps;
+    s->guidance = r->guidance;
+    s->size = (ecd_option_size){r->width, r->height};
+    s->grid = r->count > 1;
+    status = index_of(r->sampler, samplers, "sampler", &s->sampler, diag);
+    if (!status)
+        status = index_of(r->weights, ecd_weights_names, "weights", &s->weights, diag);
+    if (!status)
+        status = index_of(r->backend, ecd_backend_names, "backend", &s->backend, diag);
+    if (!status)
+        status = index_of(r->compute, ecd_compute_names, "compute", &s->compute, diag);
+    if (status)
+        ecd_diag_file(diag, s->replay);
+    return status;
+}
+
+ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag *diag)
+{
+    presence given = {0};
+    foreign_options foreign = {0};
+    int first;
+    *out = (ecd_settings){.count = 1, .guidance = NAN};
+    ecd_status status = parse(argc, argv, out, &given, &foreign, &first, diag);
+    if (!status)
+        status = check_foreign(&foreign, diag);
+    if (status)
+        return status;
+    if (argc - first > 1)
+        return ecd_fail(diag, ECD_USAGE, "%s: one MODEL is enough (classes go to --class)", argv[first + 1]);
+    if (!out->replay && !out->classes)
+        return ecd_fail(diag, ECD_USAGE, "expected --class NAME (or --replay IN.png), see ecdit generate --help");
+    if (out->replay) { // the recipe first, then once more what stands beside it
+        status = take_recipe(out, diag);
+        if (!status)
+            status = parse(argc, argv, out, &given, &foreign, &first, diag);
+        if (status)
+            return status;
+    }
+    if (first < argc)
+        out->model = argv[first];
+    out->overridden = first < argc || out->has_class || out->has_count || out->has_seed || given.steps ||
+                      given.guidance || given.size || given.sampler || given.backend || given.compute;
+    return ECD_OK;
+}
