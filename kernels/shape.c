@@ -93,7 +93,8 @@ bool ecd_shape_patches(ecd_backend *be, int64_t batch, int64_t channels, int64_t
 {
     if (!ecd_backend_ok(be))
         return false;
-    if (!fits(batch) || !fits(channels) || !fits(height) || !fits(width) || patch < 1 || height % patch || width % patch) {
+    if (!fits(batch) || !fits(channels) || !fits(height) || !fits(width) || patch < 1 || height % patch ||
+        width % patch) {
         ecd_backend_fail(be, ECD_USAGE, "latents of %lldx%lld, expected multiples of the patch size %d",
                          (long long)width, (long long)height, patch);
         return false;
@@ -107,7 +108,7 @@ bool ecd_shape_conv_weight(ecd_backend *be, const ecd_conv_shape *s, const ecd_w
         return false;
     if ((s->kernel != 1 && s->kernel != 3) || (s->stride != 1 && s->stride != 2) || s->pad_before < 0 ||
         s->pad_after < 0 || s->pad_before >= s->kernel || s->pad_after >= s->kernel)
-        return refuse(be, "convolution: expected a kernel of 1 or 3, a stride of 1 or 2 and padding below the kernel's size");
+        return refuse(be, "convolution: expected a kernel of 1 or 3, a stride of 1 or 2, padding less than the kernel");
     if (w->rows != s->out_channels || w->cols != s->in_channels * s->kernel * s->kernel)
         return refuse(be, "convolution: the weight's shape is not that of its channels and kernel");
     return true;

@@ -101,7 +101,8 @@ static void run_part(void *context, int64_t part, int thread)
     for (int64_t r = 0; r < rows; r++) {
         const char *q = row_of(j, op->q, b * op->q_tokens + first + r, j->q_stride, head);
         for (int64_t d = 0; d < dim; d += LANES)
-            vstore_some(ECD_F32, t.q + r * dim + d, vload_some(j->act, q + (size_t)d * j->be->act_bytes, dim - d), dim - d);
+            vstore_some(ECD_F32, t.q + r * dim + d, vload_some(j->act, q + (size_t)d * j->be->act_bytes, dim - d),
+                        dim - d);
         t.largest[r] = -INFINITY;
     }
     for (int64_t key = 0; key < op->kv_tokens; key += KEYS)

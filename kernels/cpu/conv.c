@@ -91,7 +91,8 @@ static void run_panel(const job *j, const float *rows, int64_t n, int64_t y, int
     for (int64_t tap = 0; tap < taps; tap++)
         for (int64_t r = 0; r < count; r++) {
             const float *x = rows + ((r * s->stride + tap / s->kernel) * j->padded_width + tap % s->kernel) * in;
-            ECD_NAME(gemm_panel)(width, in, x, s->stride * in, panel + tap * in * PANEL, sums + r * width * PANEL, PANEL);
+            ECD_NAME(gemm_panel)(width, in, x, s->stride * in, panel + tap * in * PANEL, sums + r * width * PANEL,
+                                 PANEL);
         }
     for (int64_t p = 0; p < count * width; p++)
         store_pixel(j, sums + p * PANEL, y * width + p, n);

@@ -14,5 +14,6 @@ void ECD_NAME(to_f32)(ecd_backend *be, const void *x, int64_t count, float *out)
 {
     ecd_dtype act = ecd_cpu_act(be);
     for (int64_t i = 0; ecd_backend_ok(be) && i < count; i += LANES)
-        vstore_some(ECD_F32, out + i, vload_some(act, (const char *)x + (size_t)i * be->act_bytes, count - i), count - i);
+        vstore_some(ECD_F32, out + i, vload_some(act, (const char *)x + (size_t)i * be->act_bytes, count - i),
+                    count - i);
 }

@@ -108,7 +108,7 @@ void ECD_NAME(linear)(ecd_backend *be, const ecd_linear *op)
     const ecd_weight *w = op->w;
     job j = {be, op, ecd_pack_of(w, be->compute), op->pictures * op->rows, ecd_stride_or(op->x_stride, w->cols),
              ecd_stride_or(op->out_stride, w->rows), SLICE, 0, 1};
-    // How the work is cut decides nothing about the bits: enough parts for the threads, rows only when channels are few.
+    // How the work is cut decides nothing about the bits: enough parts for the threads, rows only if channels are few.
     while (j.slice > PANEL && (w->rows < 3 * j.slice * be->threads || j.slice * w->cols > CACHED))
         j.slice /= 2;
     int64_t slices = (w->rows + j.slice - 1) / j.slice;

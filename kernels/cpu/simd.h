@@ -1,4 +1,4 @@
-// Vectors of LANES floats, in the compiler's vector extensions: the kernels are written once and compiled for each level
+// Vectors of LANES floats, in the compiler's vector extensions: kernels are written once and compiled for each level
 // (kernels/CMakeLists.txt sets ECD_LEVEL, ECD_LANES and the instruction set). Loads and stores need no alignment.
 #ifndef ECD_KERNELS_CPU_SIMD_H
 #define ECD_KERNELS_CPU_SIMD_H

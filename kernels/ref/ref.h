@@ -1,7 +1,7 @@
 // The reference backend: plain C in f32, the specification of every operation.
 //
 // Sums run in one fixed order and nothing is contracted (-ffp-contract=off), so its results are the same on every
-// machine. Transcendental functions are taken in double and rounded once; statistics and softmax sums are kept in double.
+// machine. Transcendental functions are taken in double and rounded once; statistics and softmax sums stay in double.
 #ifndef ECD_KERNELS_REF_H
 #define ECD_KERNELS_REF_H
 

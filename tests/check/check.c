@@ -135,7 +135,8 @@ int main(int argc, char **argv)
             ecd_check_linear(&check);
             ecd_check_vision(&check);
         }
-        ecd_check_true(&check, "no failure is kept", !ecd_backend_check(check.one, NULL) && !ecd_backend_check(check.two, NULL));
+        ecd_check_true(&check, "no failure is kept",
+                       !ecd_backend_check(check.one, NULL) && !ecd_backend_check(check.two, NULL));
         ecd_backend_close(check.ref);
         ecd_backend_close(check.one);
         ecd_backend_close(check.two);

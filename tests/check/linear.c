@@ -57,7 +57,8 @@ static void compare(ecd_check *check, const char *what, ecd_linear op, const flo
         ecd_check_true(check, "linear: a picture alone gives the same bits",
                        !memcmp(alone.data, (char *)one.data + (size_t)before * picture, picture));
     }
-    ecd_check_true(check, "linear: canaries", ecd_guarded_intact(&one) && ecd_guarded_intact(&two) && ecd_guarded_intact(&alone));
+    ecd_check_true(check, "linear: canaries",
+                   ecd_guarded_intact(&one) && ecd_guarded_intact(&two) && ecd_guarded_intact(&alone));
     free(expected);
     ecd_guarded_free(&one);
     ecd_guarded_free(&two);
@@ -69,7 +70,8 @@ static void check_shape(ecd_check *check, shape s, ecd_dtype dtype, ecd_scale_ki
     size_t weights = (size_t)(s.cols * s.channels), rows = (size_t)(s.pictures * s.rows);
     int64_t x_stride = s.cols + (variant & 1 ? 5 : 0), out_stride = s.channels + (variant & 2 ? 3 : 0);
     ecd_guarded data = ecd_guarded_new(weights * ecd_dtype_size(dtype), 1);
-    float *x = malloc(rows * (size_t)x_stride * sizeof *x), *vectors = malloc(((size_t)s.channels + 300) * 4 * sizeof *x);
+    float *x = malloc(rows * (size_t)x_stride * sizeof *x);
+    float *vectors = malloc(((size_t)s.channels + 300) * 4 * sizeof *x);
     encode(check, dtype, weights, data.data);
     ecd_check_fill(check, x, rows * (size_t)x_stride, true);
     ecd_check_fill(check, vectors, ((size_t)s.channels + 300) * 4, false);

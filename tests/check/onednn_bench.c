@@ -106,8 +106,8 @@ static void race_conv(ecd_backend *be, int64_t side, int64_t in, int64_t channel
     must(dnnl_memory_desc_create_with_tag(&y, 4, (dnnl_dims_t){1, channels, side, side}, dnnl_f32, dnnl_nhwc));
     dnnl_primitive_desc_t desc;
     dnnl_dims_t ones = {1, 1}, zeros = {0, 0};
-    must(dnnl_convolution_forward_primitive_desc_create(&desc, engine, dnnl_forward_inference, dnnl_convolution_direct, x, w,
-                                                        NULL, y, ones, zeros, ones, ones, NULL));
+    must(dnnl_convolution_forward_primitive_desc_create(&desc, engine, dnnl_forward_inference, dnnl_convolution_direct,
+                                                        x, w, NULL, y, ones, zeros, ones, ones, NULL));
     race r = {.theirs = 1e9, .ours = 1e9};
     r.primitive = primitive_of(desc, r.args);
     ecd_conv_shape shape = {in, channels, 3, 1, 1, 1};

@@ -27,7 +27,8 @@ static void compare(ecd_check *check, const char *what, runner run, const void *
     ecd_check_close(check, what, expected, one.data, true, out);
     char text[160];
     snprintf(text, sizeof text, "%s: equal bits with two threads, and canaries", what);
-    ecd_check_true(check, text, !memcmp(one.data, two.data, out * size) && ecd_guarded_intact(&one) && ecd_guarded_intact(&two));
+    ecd_check_true(check, text, !memcmp(one.data, two.data, out * size) && ecd_guarded_intact(&one) &&
+                                    ecd_guarded_intact(&two));
     free(expected);
     ecd_guarded_free(&from);
     ecd_guarded_free(&one);
@@ -73,7 +74,8 @@ static void check_conv(ecd_check *check)
         conv_case c = cases[i];
         int64_t grow = c.upsample ? 2 : 1;
         int64_t height = ecd_conv_out(&c.shape, c.height * grow), width = ecd_conv_out(&c.shape, c.width * grow);
-        size_t in = (size_t)(c.height * c.width * c.shape.in_channels), out = (size_t)(height * width * c.shape.out_channels);
+        size_t in = (size_t)(c.height * c.width * c.shape.in_channels);
+        size_t out = (size_t)(height * width * c.shape.out_channels);
         c.w = (ecd_weight){.dtype = ECD_F32, .rows = c.shape.out_channels,
                            .cols = c.shape.in_channels * c.shape.kernel * c.shape.kernel};
         float *weights = random_values(check, (size_t)(c.w.rows * c.w.cols)), *bias = random_values(check, 64);
