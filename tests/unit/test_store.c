@@ -56,7 +56,7 @@ static void write_raw(model *m)
 {
     ecd_diag diag = {0};
     ecd_tensors_writer w;
-    char path[128];
+    char path[192];
     snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", m->raw);
     assert_int_equal(ecd_tensors_writer_open(path, 8192, NULL, &w, &diag), ECD_OK);
     for (int b = 0; b < BLOCKS; b++) {
@@ -254,7 +254,7 @@ static void damage(const model *m, char *folder, size_t size)
     ecd_diag diag = {0};
     ecd_checkpoint *cp;
     ecd_file file;
-    char from[128], to[128];
+    char from[192], to[192];
     snprintf(folder, size, "%s.bad", m->raw);
     snprintf(from, sizeof from, "%s/diffusion_pytorch_model.safetensors", m->coded);
     snprintf(to, sizeof to, "%s/diffusion_pytorch_model.safetensors", folder);
