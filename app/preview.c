@@ -171,8 +171,6 @@ static void show_half_blocks(FILE *out, const uint8_t *rgb, int64_t width, int64
             for (int half = 0; half < (lower ? 2 : 1); half++) {
                 int64_t box[4] = {x * width / across, (x + 1) * width / across, (y + half) * height / down,
                                   (y + half + 1) * height / down};
-                if (box[3] == box[2]) // rounding of `down` may repeat a row, never leave one out
-                    box[3]++;
                 mean_of(rgb, width, box, c[half]);
             }
             fprintf(out, "\033[38;2;%d;%d;%dm", c[0][0], c[0][1], c[0][2]);

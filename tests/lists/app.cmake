@@ -1,0 +1,2 @@
+ecd_test(test_image SOURCES unit/test_image.c LINK ecd_app)
+ecd_test(test_preview SOURCES unit/test_preview.c LINK ecd_app)
