@@ -29,12 +29,35 @@ static inline float ecf8_rebias(uint32_t sign, uint32_t rest, float factor)
     return ecf8_float_of_bits(ecf8_bits_of_float(ecf8_float_of_bits(rest) * factor) | sign);
 }
 
+// E4M3 and E5M2 are exact in BF16. In integers, because float operations on subnormals take traps of 150 cycles on some CPUs, and
+// because loops of 16-bit selections become vectors.
+static inline uint16_t ecf8_bf16_of_e4m3(uint8_t x)
+{
+    const uint16_t m = x & 0x7f;
+    uint16_t r = (uint16_t)((m << 4) + (120 << 7));
+    const uint16_t four = (uint16_t)(0x3b80 + (m << 5)); // subnormals m / 512, of 4..7, 2..3 and 1
+    const uint16_t two = (uint16_t)(0x3b00 + (m << 6));
+    r = m < 8 ? four : r;
+    r = m < 4 ? two : r;
+    r = m < 2 ? (uint16_t)(m * 0x3b00) : r;
+    r = m == 0x7f ? 0x7ff0 : r;
+    return (uint16_t)(r | (x & 0x80) << 8);
+}
+
+static inline uint16_t ecf8_bf16_of_e5m2(uint8_t x)
+{
+    const uint16_t m = x & 0x7f;
+    uint16_t r = (uint16_t)((m << 5) + (112 << 7));
+    r = m < 4 ? (uint16_t)(m < 2 ? 0x3780 : 0x3780 + (m << 6)) : r;
+    r = m < 1 ? 0 : r;
+    r = m >= 0x7c ? (uint16_t)(0x7f80 | (m & 3) << 5) : r;
+    r = m > 0x7c ? (uint16_t)(r | 0x40) : r;
+    return (uint16_t)(r | (x & 0x80) << 8);
+}
+
 static inline float ecf8_f32_of_e4m3(uint8_t x)
 {
-    const uint32_t rest = (uint32_t)(x & 0x7f) << 20;
-    const uint32_t nan = (x & 0x7f) == 0x7f ? UINT32_C(0x7fc00000) : 0;
-    return ecf8_float_of_bits(
-        ecf8_bits_of_float(ecf8_rebias((uint32_t)(x & 0x80) << 24, rest, 0x1p120F)) | nan);
+    return ecf8_float_of_bits((uint32_t)ecf8_bf16_of_e4m3(x) << 16);
 }
 
 // Of the 5-bit exponents the highest means infinity and NaN: both keep their mantissa, NaNs become quiet.
@@ -48,7 +71,7 @@ static inline float ecf8_f32_of_half_bits(uint32_t sign, uint32_t rest)
 
 static inline float ecf8_f32_of_e5m2(uint8_t x)
 {
-    return ecf8_f32_of_half_bits((uint32_t)(x & 0x80) << 24, (uint32_t)(x & 0x7f) << 21);
+    return ecf8_float_of_bits((uint32_t)ecf8_bf16_of_e5m2(x) << 16);
 }
 
 static inline float ecf8_f32_of_f16(uint16_t x)
@@ -102,6 +125,18 @@ static inline void ecf8_convert_body(const void *restrict in, ecf8_dtype dtype, 
                                      void *restrict out, size_t count)
 {
     const float factor = scale ? *scale : 1.0F;
+    const uint8_t *restrict bytes = in;
+    uint16_t *restrict halves = out;
+    if (form == ECF8_FORM_BF16 && !scale && dtype == ECF8_E4M3) {
+        for (size_t i = 0; i < count; i++)
+            halves[i] = ecf8_bf16_of_e4m3(bytes[i]);
+        return;
+    }
+    if (form == ECF8_FORM_BF16 && !scale && dtype == ECF8_E5M2) {
+        for (size_t i = 0; i < count; i++)
+            halves[i] = ecf8_bf16_of_e5m2(bytes[i]);
+        return;
+    }
     switch (dtype) {
     case ECF8_E4M3: ECF8_CONVERT_LOOP(uint8_t, ecf8_f32_of_e4m3); break;
     case ECF8_E5M2: ECF8_CONVERT_LOOP(uint8_t, ecf8_f32_of_e5m2); break;
