@@ -1,0 +1,1 @@
+ecd_test(test_vae unit/test_vae.c LIBS ecd_vae)

@@ -1,0 +1,187 @@
+// AutoencoderKL against diffusers' outputs, its memory plan, and what it refuses.
+#include "tests/unit/reference.h"
+
+#include <cjson/cJSON.h>
+#include <string.h>
+
+#include "vae/vae_internal.h"
+#include "weights/json.h"
+
+static const char *const models[] = {"dit_a", "dit_b", "dit_a_legacy"};
+enum { MODELS = sizeof models / sizeof *models };
+
+typedef struct subject {
+    ecd_backend *be;
+    cJSON *config;
+    ecd_checkpoint *cp, *reference;
+    ecd_vae *vae;
+} subject;
+
+static void open_parts(subject *s, const char *model, const char *backend, ecd_compute compute)
+{
+    char path[1024];
+    ecd_diag diag = {0};
+    *s = (subject){0};
+    ecd_backend_options options = {.name = backend, .compute = compute, .threads = 2};
+    expect_ok(ecd_backend_open(&options, &s->be, &diag), &diag);
+    snprintf(path, sizeof path, "%s/models/%s/vae/config.json", ECD_TEST_DATA, model);
+    expect_ok(ecd_json_read(path, &s->config, &diag), &diag);
+    snprintf(path, sizeof path, "%s/models/%s/vae", ECD_TEST_DATA, model);
+    expect_ok(ecd_checkpoint_open(path, &s->cp, &diag), &diag);
+    snprintf(path, sizeof path, "models/%s/reference.safetensors", model);
+    s->reference = open_reference(path);
+}
+
+static void open_subject(subject *s, const char *model, const char *backend, ecd_compute compute)
+{
+    ecd_diag diag = {0};
+    open_parts(s, model, backend, compute);
+    expect_ok(ecd_vae_open(s->config, s->cp, s->be, true, &s->vae, &diag), &diag);
+}
+
+static void close_subject(subject *s)
+{
+    ecd_vae_close(s->vae);
+    ecd_checkpoint_close(s->reference);
+    ecd_checkpoint_close(s->cp);
+    cJSON_Delete(s->config);
+    ecd_backend_close(s->be);
+}
+
+// The largest relative difference of decoding vae_z. The reference is of the bare decoder: our scaling is undone first.
+static double decode_difference(const subject *s)
+{
+    const ecd_vae_info *info = ecd_vae_get_info(s->vae);
+    const ecd_tensor *z = reference_tensor(s->reference, "vae_z");
+    int64_t height = z->shape[2], width = z->shape[3];
+    size_t in = (size_t)(info->latent_channels * height * width);
+    size_t out = (size_t)(info->out_channels * height * width * info->factor * info->factor);
+    float *latents = reference_values(s->reference, "vae_z"), *expected = reference_values(s->reference, "vae_out");
+    float *picture = malloc(out * sizeof *picture);
+    assert_non_null(picture);
+    assert_int_equal(reference_tensor(s->reference, "vae_out")->count, out * (size_t)z->shape[0]);
+    double worst = 0;
+    for (int64_t p = 0; p < z->shape[0]; p++) {
+        ecd_diag diag = {0};
+        float *x = latents + in * (size_t)p;
+        for (size_t i = 0; i < in; i++)
+            x[i] = (x[i] - info->shift_factor) * info->scaling_factor;
+        expect_ok(ecd_vae_decode(s->vae, x, height, width, picture, &diag), &diag);
+        double d = relative_difference(picture, expected + out * (size_t)p, out);
+        worst = d > worst ? d : worst;
+        assert_int_equal(s->vae->used_bytes, ecd_vae_decode_bytes(s->vae, height, width));
+    }
+    free(latents);
+    free(expected);
+    free(picture);
+    return worst;
+}
+
+static double encode_difference(const subject *s)
+{
+    const ecd_tensor *image = reference_tensor(s->reference, "vae_image");
+    size_t count = reference_tensor(s->reference, "vae_mean")->count;
+    float *picture = reference_values(s->reference, "vae_image");
+    float *expected[2] = {reference_values(s->reference, "vae_mean"), reference_values(s->reference, "vae_logvar")};
+    float *got[2] = {malloc(count * sizeof(float)), malloc(count * sizeof(float))};
+    ecd_diag diag = {0};
+    expect_ok(ecd_vae_encode(s->vae, picture, image->shape[2], image->shape[3], got[0], got[1], &diag), &diag);
+    assert_int_equal(s->vae->used_bytes, ecd_vae_encode_bytes(s->vae, image->shape[2], image->shape[3]));
+    double worst = 0;
+    for (int i = 0; i < 2; i++) {
+        double d = relative_difference(got[i], expected[i], count);
+        worst = d > worst ? d : worst;
+        free(got[i]);
+        free(expected[i]);
+    }
+    free(picture);
+    return worst;
+}
+
+static void check_references(const char *backend, ecd_compute compute, double tolerance)
+{
+    for (int m = 0; m < MODELS; m++) {
+        subject s;
+        open_subject(&s, models[m], backend, compute);
+        double decode = decode_difference(&s), encode = encode_difference(&s);
+        printf("%s %s %s: decode %.2g, encode %.2g\n", models[m], backend, s.be->act_bytes == 4 ? "f32" : "bf16", decode,
+               encode);
+        assert_true(decode < tolerance && encode < tolerance);
+        close_subject(&s);
+    }
+}
+
+static void test_ref(void **state)
+{
+    (void)state;
+    check_references("ref", ECD_COMPUTE_F32, 1e-4);
+}
+
+static void test_cpu(void **state)
+{
+    (void)state;
+    check_references("cpu", ECD_COMPUTE_F32, 1e-4);
+}
+
+// BF16 activations keep 8 bits: the bound is what was measured (docs/NUMERICS.md) with a factor of two to spare.
+static void test_cpu_bf16(void **state)
+{
+    (void)state;
+    check_references("cpu", ECD_COMPUTE_BF16, 0.04);
+}
+
+// Opens dit_a's VAE with one thing changed and expects a refusal that says `words`.
+static void expect_refusal(const char *changed_config, const char *words)
+{
+    subject s;
+    ecd_diag diag = {0};
+    char line[1024];
+    open_parts(&s, "dit_a", "ref", ECD_COMPUTE_F32);
+    cJSON *changes = cJSON_Parse(changed_config);
+    assert_non_null(changes);
+    while (changes->child) {
+        cJSON *item = cJSON_DetachItemViaPointer(changes, changes->child);
+        cJSON_DeleteItemFromObjectCaseSensitive(s.config, item->string);
+        cJSON_AddItemToObject(s.config, item->string, item);
+    }
+    cJSON_Delete(changes);
+    assert_int_equal(ecd_vae_open(s.config, s.cp, s.be, true, &s.vae, &diag), ECD_DATA);
+    ecd_diag_format(&diag, line, sizeof line);
+    if (!strstr(line, words))
+        fail_msg("'%s' does not say '%s'", line, words);
+    close_subject(&s);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    expect_refusal("{\"act_fn\": \"relu\"}", "act_fn");
+    expect_refusal("{\"latent_channels\": 0}", "latent_channels");
+    expect_refusal("{\"norm_num_groups\": 7}", "norm_num_groups");
+    expect_refusal("{\"block_out_channels\": [16, \"x\"]}", "block_out_channels");
+    expect_refusal("{\"up_block_types\": [\"UpDecoderBlock2D\", \"AttnUpDecoderBlock2D\"]}", "AttnUpDecoderBlock2D");
+    expect_refusal("{\"latents_mean\": [0, 0, 0, 0]}", "latents_mean");
+    expect_refusal("{\"latent_channels\": 5}", "post_quant_conv.weight");
+    expect_refusal("{\"layers_per_block\": 3}", "resnets.3");
+}
+
+static void test_bad_sizes(void **state)
+{
+    (void)state;
+    subject s;
+    ecd_diag diag = {0};
+    float mean[1], logvar[1], picture[1] = {0};
+    open_subject(&s, "dit_a", "ref", ECD_COMPUTE_F32);
+    assert_int_equal(ecd_vae_decode(s.vae, picture, 0, 4, mean, &diag), ECD_USAGE);
+    assert_int_equal(ecd_vae_encode(s.vae, picture, 31, 32, mean, logvar, &diag), ECD_USAGE);
+    assert_non_null(strstr(diag.what, "divisible by 2"));
+    close_subject(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ref), cmocka_unit_test(test_cpu),
+                                       cmocka_unit_test(test_cpu_bf16), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_bad_sizes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
