@@ -44,7 +44,8 @@ static uint64_t assign(ecf8_plan *plan, const ecf8_histogram *histograms, uint32
     return all;
 }
 
-static void sum_clusters(const ecf8_plan *plan, const ecf8_histogram *histograms, uint64_t sums[][ECF8_SYMBOLS], unsigned k)
+static void sum_clusters(const ecf8_plan *plan, const ecf8_histogram *histograms, uint64_t sums[][ECF8_SYMBOLS],
+                         unsigned k)
 {
     memset(sums, 0, k * sizeof sums[0]);
     for (uint64_t t = 0; t < plan->tile_count; t++)

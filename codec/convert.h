@@ -1,5 +1,6 @@
-// Weights of one dtype as BF16 or F32, and the joining of symbols and planes of the 16-bit dtypes: plain C loops, which the
-// compiler turns into vectors. This header holds the bodies; each instruction set compiles them with its own flags.
+// Weights of one dtype as BF16 or F32, and the joining of symbols and planes of the 16-bit dtypes: plain C loops,
+// which the compiler turns into vectors. This header holds the bodies; each instruction set compiles them with its
+// own flags.
 #ifndef ECF8_CONVERT_H
 #define ECF8_CONVERT_H
 
@@ -22,15 +23,16 @@ static inline uint32_t ecf8_bits_of_float(float f)
     return bits;
 }
 
-// A small float of `mantissa` bits whose sign bit stands at bit 31 and whose other bits follow it at their place in F32, with
-// exponent bias less by 127 - bias: multiplying by 2^(127 - bias) puts the exponent right and makes subnormals exact.
+// A small float of `mantissa` bits whose sign bit stands at bit 31 and whose other bits follow it at their place in
+// F32, with exponent bias less by 127 - bias: multiplying by 2^(127 - bias) puts the exponent right and makes
+// subnormals exact.
 static inline float ecf8_rebias(uint32_t sign, uint32_t rest, float factor)
 {
     return ecf8_float_of_bits(ecf8_bits_of_float(ecf8_float_of_bits(rest) * factor) | sign);
 }
 
-// E4M3 and E5M2 are exact in BF16. In integers, because float operations on subnormals take traps of 150 cycles on some CPUs, and
-// because loops of 16-bit selections become vectors.
+// E4M3 and E5M2 are exact in BF16. In integers, because float operations on subnormals take traps of 150 cycles on
+// some CPUs, and because loops of 16-bit selections become vectors.
 static inline uint16_t ecf8_bf16_of_e4m3(uint8_t x)
 {
     const uint16_t m = x & 0x7f;

@@ -127,10 +127,10 @@ static void emit_part(const range *r, uint64_t begin, const uint8_t *weights, ui
 typedef struct job {
     ecf8_stream stream;
     const ecf8_table *table;
-    uint64_t tile, weight;      // `weight`: the next to decode, counted in the tensor
-    uint64_t groups;            // left to decode
-    bool complete;              // to the tile's end
-    const uint8_t *words_end;   // of the tile
+    uint64_t tile, weight;    // `weight`: the next to decode, counted in the tensor
+    uint64_t groups;          // left to decode
+    bool complete;            // to the tile's end
+    const uint8_t *words_end; // of the tile
     const uint8_t *patch, *patch_end;
     uint32_t place;             // codes decoded so far
     uint32_t crc, expected_crc; // as registers, not inverted
@@ -226,7 +226,7 @@ static unsigned run_chunk(const range *r, job *jobs, unsigned count, ecf8_stream
     }
     if (groups) {
         (v->mode == ECF8_MODE_PAIRS ? r->kernels->pairs : r->kernels->singles)(streams, count, v->code_bits,
-                                                                              (unsigned)groups);
+                                                                               (unsigned)groups);
         return (unsigned)groups;
     }
     for (unsigned i = 0; i < count; i++)
@@ -322,7 +322,8 @@ static ecf8_status decode_raw(const range *r)
         const uint8_t *weights = v->plane + begin * r->in_size, *crc = v->directory + tile * ECF8_RAW_ENTRY_BYTES;
         if (r->verify && begin + count <= r->end &&
             ecf8_crc32c(0, weights, (size_t)(count * r->in_size)) != ecf8_load32(crc))
-            return ecf8_fail(r->error, ECF8_ERR_DATA_CHECKSUM, (uint64_t)(crc - v->blob), tile, "weights of this CRC32C");
+            return ecf8_fail(r->error, ECF8_ERR_DATA_CHECKSUM, (uint64_t)(crc - v->blob), tile,
+                             "weights of this CRC32C");
         emit_part(r, begin, weights, count);
     }
     return ECF8_OK;

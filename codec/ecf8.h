@@ -114,22 +114,22 @@ ECF8_API const char *ecf8_cpu_name(ecf8_cpu cpu);
 
 #define ECF8_MAX_TABLES 8
 #define ECF8_MAX_CODE_BITS 12
-#define ECF8_GROUP 128               // weights that 32 lanes decode together; tiles are whole groups
+#define ECF8_GROUP 128                  // weights that 32 lanes decode together; tiles are whole groups
 #define ECF8_MAX_TILE (UINT32_C(65536)) // weights of a tile
 
 // A checked container. Borrowed from the blob, which must outlive it and not change.
 typedef struct ecf8_view {
     const uint8_t *blob;
     uint64_t blob_bytes;
-    uint64_t count;        // weights
-    uint64_t rows, cols;   // rows * cols == count, or both 0: then rows cannot be named
+    uint64_t count;      // weights
+    uint64_t rows, cols; // rows * cols == count, or both 0: then rows cannot be named
     ecf8_dtype dtype;
     ecf8_mode mode;
     uint32_t tile_weights; // weights of a tile, a multiple of ECF8_GROUP; the last tile may be shorter
     uint64_t tile_count;
-    uint32_t code_bits;    // longest code, and the refill threshold of the lanes
+    uint32_t code_bits; // longest code, and the refill threshold of the lanes
     uint32_t table_count;
-    uint16_t constant;     // ECF8_MODE_CONSTANT: the weight's bits
+    uint16_t constant;                                           // ECF8_MODE_CONSTANT: the weight's bits
     const uint8_t *tables, *directory, *patches, *plane, *words; // sections of the blob, NULL where there is none
     uint64_t patch_count, plane_bytes, word_count;
 } ecf8_view;
@@ -209,9 +209,9 @@ typedef enum ecf8_density {
 
 typedef struct ecf8_params {
     ecf8_dtype dtype;
-    uint64_t rows, cols;    // rows * cols == count, or both 0
+    uint64_t rows, cols; // rows * cols == count, or both 0
     ecf8_density density;
-    uint32_t tile_weights;  // 0: chosen by count; else a multiple of 128, at most ECF8_MAX_TILE
+    uint32_t tile_weights; // 0: chosen by count; else a multiple of 128, at most ECF8_MAX_TILE
 } ecf8_params;
 
 // Upper bounds for `count` weights: of the blob, and of the memory that encoding works in. 0 if the parameters

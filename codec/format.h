@@ -131,7 +131,8 @@ static inline ecf8_entry ecf8_entry_of(const uint8_t *directory, uint64_t tile)
 {
     const uint8_t *p = directory + tile * ECF8_ENTRY_BYTES;
     const uint64_t word = ecf8_load64(p);
-    return (ecf8_entry){word & ((UINT64_C(1) << 48) - 1), (uint32_t)(word >> 48), ecf8_load32(p + 8), ecf8_load32(p + 12)};
+    const uint64_t word_offset = word & ((UINT64_C(1) << 48) - 1);
+    return (ecf8_entry){word_offset, (uint32_t)(word >> 48), ecf8_load32(p + 8), ecf8_load32(p + 12)};
 }
 
 static inline uint8_t ecf8_code_length(const uint8_t *table, unsigned symbol)

@@ -20,9 +20,9 @@ static int sorted_leaves(const uint64_t h[ECF8_SYMBOLS], leaf leaves[ECF8_SYMBOL
     return n;
 }
 
-// Level by level the sorted list of leaves is merged with the pairs ("packages") of the list below. Only the kind of each
-// item is kept: the first k items of a list always hold the first so many leaves and the first so many packages, so
-// walking down from the 2n - 2 items of the top list gives every leaf's depth.
+// Level by level the sorted list of leaves is merged with the pairs ("packages") of the list below. Only the kind of
+// each item is kept: the first k items of a list always hold the first so many leaves and the first so many packages,
+// so walking down from the 2n - 2 items of the top list gives every leaf's depth.
 void ecf8_package_merge(const uint64_t h[ECF8_SYMBOLS], unsigned code_bits, uint8_t lengths[ECF8_SYMBOLS])
 {
     leaf leaves[ECF8_SYMBOLS];
@@ -63,7 +63,8 @@ static uint64_t cost_of(const uint64_t h[ECF8_SYMBOLS], const uint8_t lengths[EC
     return cost;
 }
 
-// Lengths where symbols that occur fewer than `least` times are left to patches: they are coded as the commonest symbol.
+// Lengths where symbols that occur fewer than `least` times are left to patches: they are coded as the commonest
+// symbol.
 static uint64_t lengths_without(const uint64_t h[ECF8_SYMBOLS], uint64_t least, uint8_t lengths[ECF8_SYMBOLS])
 {
     uint64_t g[ECF8_SYMBOLS], rare = 0;

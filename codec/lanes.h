@@ -1,17 +1,17 @@
 // The inner loops of decoding, one table of them for each instruction set. All levels give the same bytes.
 //
-// A tile is decoded by 32 lanes in lockstep. A lane holds the next bits of its codes in a 32-bit window, left-justified.
-// A step: in lane order, each lane whose window holds fewer than L valid bits takes the next 16-bit word of the
-// one stream that all share; then each lane looks its top L bits up and shifts the code out. Since a code has at most
-// L <= 12 bits, a lane never needs two words at a step, and never holds more than L - 1 + 16 <= 27 bits.
+// A tile is decoded by 32 lanes in lockstep. A lane holds the next bits of its codes in a 32-bit window,
+// left-justified. A step: in lane order, each lane whose window holds fewer than L valid bits takes the next 16-bit
+// word of the one stream that all share; then each lane looks its top L bits up and shifts the code out. Since a code
+// has at most L <= 12 bits, a lane never needs two words at a step, and never holds more than L - 1 + 16 <= 27 bits.
 #ifndef ECF8_LANES_H
 #define ECF8_LANES_H
 
 #include "codec/format.h"
 
 struct ecf8_table {
-    // Indexed by the next L bits. Bits 24..28: the code's length. Bits 0..15: for pairs the two exponents in place of two
-    // E4M3 bytes, for singles the symbol.
+    // Indexed by the next L bits. Bits 24..28: the code's length. Bits 0..15: for pairs the two exponents in place of
+    // two E4M3 bytes, for singles the symbol.
     uint32_t entries[1 << ECF8_MAX_CODE_BITS];
     uint32_t fill; // the symbol of code 0, which stands where a patch follows
     uint32_t unused[15];
@@ -31,8 +31,8 @@ typedef struct ecf8_stream {
 } ecf8_stream;
 
 typedef struct ecf8_kernels {
-    // Decode `groups` groups of one or two streams (two hide each other's latencies), and move plane and out on. There must be
-    // ECF8_GROUP_READ(codes) bytes a group and ECF8_SLACK bytes more behind lanes.words.
+    // Decode `groups` groups of one or two streams (two hide each other's latencies), and move plane and out on.
+    // There must be ECF8_GROUP_READ(codes) bytes a group and ECF8_SLACK bytes more behind lanes.words.
     void (*pairs)(ecf8_stream *streams, unsigned stream_count, unsigned code_bits, unsigned groups);
     void (*singles)(ecf8_stream *streams, unsigned stream_count, unsigned code_bits, unsigned groups);
     // BF16: exponent bytes and sign-mantissa bytes to weights; F16: high and low bytes.
@@ -42,7 +42,7 @@ typedef struct ecf8_kernels {
 } ecf8_kernels;
 
 // Most bytes that a group of 2 or 4 codes a lane takes from the stream.
-#define ECF8_GROUP_READ(codes) ((codes) * ECF8_LANES * 2u)
+#define ECF8_GROUP_READ(codes) ((codes)*ECF8_LANES * 2u)
 #define ECF8_SLACK 64u
 
 extern const ecf8_kernels ecf8_kernels_scalar;

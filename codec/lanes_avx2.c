@@ -1,4 +1,5 @@
-// Decoding with AVX2: 8 lanes a register, two tiles at once. Compiled with -mavx2 -mbmi2; called only where the CPU has them.
+// Decoding with AVX2: 8 lanes a register, two tiles at once. Compiled with -mavx2 -mbmi2; called only where the CPU
+// has them.
 #include <immintrin.h>
 
 #include "codec/convert.h"
@@ -29,7 +30,8 @@ typedef struct part {
     __m256i window, valid;
 } part;
 
-static inline __m256i step(part *p, const uint8_t **words, const uint32_t *entries, __m256i bits, __m128i down, bool gather)
+static inline __m256i step(part *p, const uint8_t **words, const uint32_t *entries, __m256i bits, __m128i down,
+                           bool gather)
 {
     const __m256i wanting = _mm256_cmpgt_epi32(bits, p->valid), v16 = _mm256_set1_epi32(16);
     const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(wanting));
@@ -61,8 +63,8 @@ static inline __m256i signs_and_mantissas(const uint8_t *plane, unsigned part_in
 }
 
 // One group of `count` streams. Constant arguments, so the compiler lays the loops out flat.
-static inline __attribute__((always_inline)) void group(ecf8_stream *s, part parts[][PARTS], unsigned count, __m256i bits,
-                                                        __m128i down, bool pairs, bool gather)
+static inline __attribute__((always_inline)) void group(ecf8_stream *s, part parts[][PARTS], unsigned count,
+                                                        __m256i bits, __m128i down, bool pairs, bool gather)
 {
     __m256i quads[2][PARTS], low[2][PARTS];
     const unsigned steps = pairs ? 2 : 4;

@@ -1,5 +1,6 @@
-// Decoding with AVX-512: 16 lanes a register, two tiles at once. Compiled with -mavx512{f,bw,dq,vl}; called only where the CPU
-// has them. The tests also compile it over plain C (v512.h), with ECF8_V512_EMULATE and another name for the table.
+// Decoding with AVX-512: 16 lanes a register, two tiles at once. Compiled with -mavx512{f,bw,dq,vl}; called only
+// where the CPU has them. The tests also compile it over plain C (v512.h), with ECF8_V512_EMULATE and another name
+// for the table.
 #include "codec/convert.h"
 #include "codec/lanes.h"
 #include "codec/v512.h"
@@ -112,7 +113,8 @@ static void merge16_avx512(const uint8_t *symbols, const uint8_t *plane, ecf8_dt
     ecf8_merge16_body(symbols, plane, dtype, out, count);
 }
 
-static void convert_avx512(const void *in, ecf8_dtype dtype, ecf8_form form, const float *scale, void *out, size_t count)
+static void convert_avx512(const void *in, ecf8_dtype dtype, ecf8_form form, const float *scale, void *out,
+                           size_t count)
 {
     ecf8_convert_body(in, dtype, form, scale, out, count);
 }

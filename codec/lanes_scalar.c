@@ -3,7 +3,7 @@
 
 #include "codec/convert.h"
 
-#define BYTES(x) ((uint64_t)(x) * UINT64_C(0x0101010101010101))
+#define BYTES(x) ((uint64_t)(x)*UINT64_C(0x0101010101010101))
 
 static void put_group(ecf8_stream *s, const uint32_t quads[ECF8_LANES], bool pairs)
 {

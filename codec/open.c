@@ -227,9 +227,8 @@ ecf8_status ecf8_open(const void *blob, uint64_t blob_bytes, ecf8_view *view, ec
     const char *expected = check_header(h, &v);
     if (expected)
         return ecf8_fail(error, ECF8_ERR_HEADER, ECF8_AT_DTYPE, ECF8_NO_TILE, expected);
-    const ecf8_shape shape = {v.dtype,        v.mode,        v.count,
-                              v.word_count,   v.tile_weights, v.table_count,
-                              (uint32_t)v.patch_count};
+    const ecf8_shape shape = {
+        v.dtype, v.mode, v.count, v.word_count, v.tile_weights, v.table_count, (uint32_t)v.patch_count};
     const ecf8_layout at = ecf8_layout_of(&shape);
     if (blob_bytes < at.total)
         return ecf8_fail(error, ECF8_ERR_TRUNCATED, blob_bytes, ECF8_NO_TILE, "as many bytes as the header says");

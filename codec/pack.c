@@ -1,8 +1,8 @@
-// Writing tiles: each lane's codes are packed on their own, then the lanes' words are put in the order in which decoding takes
-// them.
+// Writing tiles: each lane's codes are packed on their own, then the lanes' words are put in the order in which
+// decoding takes them.
 #include "codec/plan.h"
 
-#define BYTES(x) ((uint64_t)(x) * UINT64_C(0x0101010101010101))
+#define BYTES(x) ((uint64_t)(x)*UINT64_C(0x0101010101010101))
 
 enum {
     TILE_GROUPS = 65536 / ECF8_GROUP,
@@ -10,7 +10,7 @@ enum {
 };
 
 typedef struct lanes {
-    uint8_t bits[ECF8_LANES][LANE_BYTES]; // most significant bit first
+    uint8_t bits[ECF8_LANES][LANE_BYTES];      // most significant bit first
     uint8_t symbols[TILE_GROUPS * ECF8_GROUP]; // [step][lane]; replaced by the code lengths
 } lanes;
 

@@ -157,8 +157,8 @@ void ecf8_plan_decide(ecf8_plan *plan)
         plan->mode = ECF8_MODE_RAW;
 }
 
-// Before its last code a lane has taken words until it held at least L bits beyond the codes so far, and a step takes one word at
-// most, since no code is longer than a word: so the number of words follows from the lane's bits alone.
+// Before its last code a lane has taken words until it held at least L bits beyond the codes so far, and a step takes
+// one word at most, since no code is longer than a word: so the number of words follows from the lane's bits alone.
 static uint32_t words_of_tile(const ecf8_plan *plan, uint64_t t)
 {
     const ecf8_code *code = plan->tables + plan->tiles[t].table;
@@ -207,7 +207,8 @@ uint64_t ecf8_plan_size(ecf8_plan *plan)
         plan->tiles[t].word_offset = plan->word_count;
         plan->word_count += plan->tiles[t].words;
     }
-    if (plan->mode != ECF8_MODE_CONSTANT && ecf8_plan_layout(plan).total >= ecf8_encode_bound(plan->count, &plan->params))
+    if (plan->mode != ECF8_MODE_CONSTANT &&
+        ecf8_plan_layout(plan).total >= ecf8_encode_bound(plan->count, &plan->params))
         plan->mode = ECF8_MODE_RAW;
     return ecf8_plan_layout(plan).total;
 }

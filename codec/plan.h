@@ -51,8 +51,8 @@ static inline uint32_t ecf8_tile_groups(const ecf8_plan *plan, uint64_t tile)
     return (weights + ECF8_GROUP - 1) / ECF8_GROUP;
 }
 
-// Symbols of groups first .. first + count - 1 of a tile, step by step: [group][code of the lane][lane]; the plane's bytes too
-// unless `plane` is NULL. Weights after the tensor's last are copies of the last.
+// Symbols of groups first .. first + count - 1 of a tile, step by step: [group][code of the lane][lane]; the plane's
+// bytes too unless `plane` is NULL. Weights after the tensor's last are copies of the last.
 void ecf8_tile_symbols(const ecf8_plan *plan, ecf8_mode mode, uint64_t tile, uint32_t first, uint32_t count,
                        uint8_t *symbols, uint8_t *plane);
 

@@ -103,6 +103,7 @@ ecf8_status ecf8_stats_of(const void *weights, uint64_t count, ecf8_dtype dtype,
     }
     stats->exponent_bits = count ? entropy(stats->exponents, count) : 0;
     stats->byte_bits = count ? entropy(bytes, count) + (size == 2 ? 8 : 0) : 0;
-    stats->bound_bits = stats->exponent_bits + (dtype == ECF8_E4M3 ? 4 : dtype == ECF8_E5M2 ? 3 : dtype == ECF8_BF16 ? 8 : 11);
+    const int rest = dtype == ECF8_E4M3 ? 4 : dtype == ECF8_E5M2 ? 3 : dtype == ECF8_BF16 ? 8 : 11;
+    stats->bound_bits = stats->exponent_bits + rest;
     return ECF8_OK;
 }

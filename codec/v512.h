@@ -1,5 +1,5 @@
-// The AVX-512 operations that lanes_avx512.c uses. With ECF8_V512_EMULATE they are plain C, so that the same source runs in
-// the tests of machines without AVX-512.
+// The AVX-512 operations that lanes_avx512.c uses. With ECF8_V512_EMULATE they are plain C, so that the same source
+// runs in the tests of machines without AVX-512.
 #ifndef ECF8_V512_H
 #define ECF8_V512_H
 
@@ -145,8 +145,8 @@ static inline v512 v512_halves(v512 low, v512 high)
 }
 static inline v512 v512_spread_nibbles(v512 a, int high)
 {
-    const __m512i spread = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -128, -127, -126, -125, -124, -123, -122, -121));
+    const __m512i spread =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -128, -127, -126, -125, -124, -123, -122, -121));
     return _mm512_shuffle_epi8(spread, _mm512_and_si512(high ? _mm512_srli_epi16(a, 4) : a, _mm512_set1_epi8(15)));
 }
 

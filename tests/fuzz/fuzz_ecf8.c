@@ -1,5 +1,6 @@
-// libFuzzer target: open, then decode with verification, by every level. The metadata checksum is put right first, so that the fuzzer
-// reaches what lies behind it. Without libFuzzer (ECF8_FUZZ_MAIN) the files named on the command line are replayed.
+// libFuzzer target: open, then decode with verification, by every level. The metadata checksum is put right first, so
+// that the fuzzer reaches what lies behind it. Without libFuzzer (ECF8_FUZZ_MAIN) the files named on the command line
+// are replayed.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -88,7 +88,8 @@ static void drop(blob *b)
 }
 
 // Opens and decodes with verification; the status of the first call that fails.
-static ecf8_status decode(const void *data, uint64_t bytes, ecf8_cpu cpu, void *out, uint64_t out_bytes, ecf8_view *view)
+static ecf8_status decode(const void *data, uint64_t bytes, ecf8_cpu cpu, void *out, uint64_t out_bytes,
+                          ecf8_view *view)
 {
     ecf8_error error = {0};
     ecf8_decoder decoder;
@@ -137,7 +138,8 @@ static void test_round_trips(void **state)
             for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++)
                 for (unsigned density = 0; density < 2; density++) {
                     ecf8_mode mode = ECF8_MODE_RAW;
-                    const ecf8_params params = {dtype, 0, 0, (ecf8_density)density, i % 3 == 0 ? 2048 : i % 3 == 1 ? 128 : 0};
+                    const uint32_t tile = i % 3 == 0 ? 2048 : i % 3 == 1 ? 128 : 0;
+                    const ecf8_params params = {dtype, 0, 0, (ecf8_density)density, tile};
                     round_trip(counts[i], params, kind, &mode);
                     seen[mode]++;
                 }
@@ -212,7 +214,8 @@ static void test_ranges_and_forms(void **state)
                 for (unsigned form = 1; form < 3; form++)
                     for (unsigned scaled = 0; scaled < 3; scaled++) {
                         const ecf8_output o = {(ecf8_form)form, scaled ? scales : NULL, scaled == 1 ? 1 : ROWS};
-                        assert_int_equal(ecf8_decode_rows(&d, first, count, &o, unaligned, sizeof out - 1, 0, NULL), ECF8_OK);
+                        assert_int_equal(ecf8_decode_rows(&d, first, count, &o, unaligned, sizeof out - 1, 0, NULL),
+                                         ECF8_OK);
                         for (uint64_t i = 0; i < n; i++) {
                             const uint8_t *w = b.weights + (at + i) * size;
                             float x = dtype == ECF8_E4M3   ? ecf8_f32_of_e4m3(*w)
@@ -271,7 +274,8 @@ static void test_every_bit_and_length(void **state)
                  {ECF8_BF16, 2, 0, 1001}, {ECF8_F16, 0, 0, 1500},  {ECF8_E4M3, 1, 0, 333},  {ECF8_BF16, 0, 0, 1}};
     static uint8_t out[8192];
     for (unsigned c = 0; c < sizeof cases / sizeof *cases; c++) {
-        blob b = encode(cases[c].count, (ecf8_params){cases[c].dtype, 0, 0, (ecf8_density)cases[c].density, 640}, cases[c].kind, c);
+        const ecf8_params params = {cases[c].dtype, 0, 0, (ecf8_density)cases[c].density, 640};
+        blob b = encode(cases[c].count, params, cases[c].kind, c);
         uint8_t *end = map + 7 * page, *data = end - b.bytes;
         assert_true(b.bytes < 7 * page);
         ecf8_view view;
@@ -306,7 +310,8 @@ static void test_resealed(void **state)
         if (round % 1000 == 0) {
             if (round)
                 drop(&b);
-            b = encode(1700, (ecf8_params){(ecf8_dtype)(1 + round / 1000 % 4), 0, 0, (ecf8_density)(round / 4000 % 2), 640}, 2, round);
+            const ecf8_density density = (ecf8_density)(round / 4000 % 2);
+            b = encode(1700, (ecf8_params){(ecf8_dtype)(1 + round / 1000 % 4), 0, 0, density, 640}, 2, round);
         }
         uint8_t *data = malloc(b.bytes);
         memcpy(data, b.data, b.bytes);
@@ -317,7 +322,8 @@ static void test_resealed(void **state)
         for (unsigned k = 0; k < 1 + round % 3; k++)
             data[4 + next_random(&s) % (range - 4)] = (uint8_t)next_random(&s);
         ecf8_store32(data + ECF8_AT_META_CRC, ecf8_meta_crc(data, meta_end));
-        opened += decode(data, b.bytes, round % 4 ? ECF8_CPU_AUTO : ECF8_CPU_SCALAR, out, sizeof out, &view) != ECF8_ERR_META_CHECKSUM;
+        const ecf8_cpu cpu = round % 4 ? ECF8_CPU_AUTO : ECF8_CPU_SCALAR;
+        opened += decode(data, b.bytes, cpu, out, sizeof out, &view) != ECF8_ERR_META_CHECKSUM;
         free(data);
         if (round == 19999)
             drop(&b);
@@ -448,14 +454,59 @@ static void test_worked_example(void **state)
     assert_memory_equal(out, expected, bytes);
 }
 
+// Files made by an earlier encoder stay readable, and the bad ones give their error.
+static void test_golden(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        ecf8_status status;
+        ecf8_mode mode;
+        uint32_t crc; // of the weights
+    } files[] = {
+        {"e4m3_pairs", ECF8_OK, ECF8_MODE_PAIRS, 0x535bb7bf},
+        {"e4m3_singles", ECF8_OK, ECF8_MODE_SINGLES, 0x535bb7bf},
+        {"bf16_singles", ECF8_OK, ECF8_MODE_SINGLES, 0xba6bc3c2},
+        {"e5m2_raw", ECF8_OK, ECF8_MODE_RAW, 0x9c44184b},
+        {"constant", ECF8_OK, ECF8_MODE_CONSTANT, 0x927615b8},
+        {"empty", ECF8_OK, ECF8_MODE_CONSTANT, 0x0},
+        {"bad_version", ECF8_ERR_VERSION, 0, 0},
+        {"bad_count", ECF8_ERR_HEADER, 0, 0},
+    };
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[512];
+        static uint8_t data[8192], out[8192];
+        snprintf(path, sizeof path, "%s/ecf8/%s.ecf8", ECD_TEST_DATA, files[i].name);
+        FILE *f = fopen(path, "rb");
+        assert_non_null(f);
+        const size_t bytes = fread(data, 1, sizeof data, f);
+        fclose(f);
+        ecf8_view view = {0};
+        assert_int_equal(decode(data, bytes, ECF8_CPU_AUTO, out, sizeof out, &view), files[i].status);
+        if (files[i].status)
+            continue;
+        assert_int_equal(view.mode, files[i].mode);
+        const uint32_t crc = ecf8_crc32c(0, out, view.count * ecf8_dtype_bytes(view.dtype));
+        if (getenv("ECF8_PRINT_CRC"))
+            fprintf(stderr, "CRC %u %x\n", i, crc);
+        assert_int_equal(crc, files[i].crc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),    cmocka_unit_test(test_kernels_agree),
-        cmocka_unit_test(test_ranges_and_forms), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_every_bit_and_length), cmocka_unit_test(test_resealed),
-        cmocka_unit_test(test_ranges_of_plan), cmocka_unit_test(test_package_merge),
-        cmocka_unit_test(test_crc32c),         cmocka_unit_test(test_worked_example),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_kernels_agree),
+        cmocka_unit_test(test_ranges_and_forms),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_every_bit_and_length),
+        cmocka_unit_test(test_resealed),
+        cmocka_unit_test(test_ranges_of_plan),
+        cmocka_unit_test(test_package_merge),
+        cmocka_unit_test(test_crc32c),
+        cmocka_unit_test(test_worked_example),
+        cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
