@@ -16,16 +16,29 @@ static void pair_group(const uint8_t *in, uint8_t *symbols, uint8_t *plane)
     }
 }
 
-static void single_group(const uint8_t *in, ecf8_dtype dtype, uint8_t *symbols, uint8_t *plane)
+static void byte_group(const uint8_t *in, uint8_t *symbols)
 {
-    const bool wide = ecf8_dtype_bytes(dtype) == 2;
-    for (unsigned i = 0; i < ECF8_GROUP; i++) {
-        const unsigned w = wide ? ecf8_load16(in + i * 2) : in[i];
-        const unsigned symbol = !wide ? w : dtype == ECF8_BF16 ? w >> 7 & 255 : w >> 8;
-        symbols[i % 4 * ECF8_LANES + i / 4] = (uint8_t)symbol;
-        if (wide && plane)
-            plane[i] = (uint8_t)(dtype == ECF8_BF16 ? (w & 0x7f) | (w >> 8 & 0x80) : w & 255);
-    }
+    for (unsigned l = 0; l < ECF8_LANES; l++)
+        for (unsigned j = 0; j < 4; j++)
+            symbols[j * ECF8_LANES + l] = in[l * 4 + j];
+}
+
+static void bf16_group(const uint8_t *in, uint8_t *symbols, uint8_t *plane)
+{
+    for (unsigned l = 0; l < ECF8_LANES; l++)
+        for (unsigned j = 0; j < 4; j++)
+            symbols[j * ECF8_LANES + l] = (uint8_t)(ecf8_load16(in + (l * 4 + j) * 2) >> 7);
+    for (unsigned i = 0; plane && i < ECF8_GROUP; i++)
+        plane[i] = (uint8_t)((in[i * 2] & 0x7f) | (in[i * 2 + 1] & 0x80));
+}
+
+static void f16_group(const uint8_t *in, uint8_t *symbols, uint8_t *plane)
+{
+    for (unsigned l = 0; l < ECF8_LANES; l++)
+        for (unsigned j = 0; j < 4; j++)
+            symbols[j * ECF8_LANES + l] = in[(l * 4 + j) * 2 + 1];
+    for (unsigned i = 0; plane && i < ECF8_GROUP; i++)
+        plane[i] = in[i * 2];
 }
 
 // The group's weights, or, where the tensor ends inside it, a copy of them filled up in `pad`.
@@ -54,8 +67,12 @@ void ecf8_tile_symbols(const ecf8_plan *plan, ecf8_mode mode, uint64_t tile, uin
         uint8_t *plane_to = plane ? plane + (size_t)g * plane_bytes : NULL;
         if (mode == ECF8_MODE_PAIRS)
             pair_group(in, to, plane_to);
+        else if (dtype == ECF8_BF16)
+            bf16_group(in, to, plane_to);
+        else if (dtype == ECF8_F16)
+            f16_group(in, to, plane_to);
         else
-            single_group(in, dtype, to, plane_to);
+            byte_group(in, to);
     }
 }
 
