@@ -68,7 +68,7 @@ static void meet_keys(const job *j, tile *t, int64_t rows, const void *k, const 
     ecd_pack pack = {j->act, k, j->k_stride, false};
     memset(t->logits, 0, (size_t)(QUERIES * KEYS) * sizeof *t->logits);
     for (int64_t n = 0; n < keys; n += PANEL) {
-        ECD_NAME(pack_panel)(&pack, NULL, n, keys, dim, t->k);
+        ECD_NAME(pack_panel)(&pack, NULL, n, keys, 0, dim, t->k);
         ECD_NAME(gemm_panel)(rows, dim, t->q, dim, t->k, t->logits + n, KEYS);
     }
     for (int64_t row = 0; row < rows; row++)

@@ -5,6 +5,8 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/shape.h"
 
+enum { JOINED = 384 }; // input channels of the taps that are summed in one pass
+
 typedef struct job {
     ecd_backend *be;
     const ecd_conv *op;
@@ -34,7 +36,7 @@ ecd_conv_weight *ECD_NAME(conv_prepare)(ecd_backend *be, const ecd_conv_shape *s
     packed->scale = packed->bias + padded;
     ecd_pack pack = ecd_pack_of(w, be->compute);
     for (int64_t n = 0; n < panels * PANEL; n += PANEL) {
-        ECD_NAME(pack_panel)(&pack, ecd_block_scaled(w), n, w->rows, w->cols, row);
+        ECD_NAME(pack_panel)(&pack, ecd_block_scaled(w), n, w->rows, 0, w->cols, row);
         float *panel = packed->values + n * w->cols; // [tap][in][PANEL], from torch's [in][tap]
         for (int64_t i = 0; i < w->cols; i++)
             memcpy(panel + (i % taps * in + i / taps) * PANEL, row + i * PANEL, PANEL * sizeof *row);
@@ -88,11 +90,14 @@ static void run_panel(const job *j, const float *rows, int64_t n, int64_t y, int
     int64_t in = s->in_channels, taps = s->kernel * s->kernel, width = j->out_width;
     const float *panel = j->op->w->values + n * taps * in;
     memset(sums, 0, (size_t)(count * width * PANEL) * sizeof *sums);
-    for (int64_t tap = 0; tap < taps; tap++)
+    // The taps of a kernel row lie side by side in the picture and in the panel: one longer sum, in the same order, as
+    // long as its panel stays in the first cache.
+    int64_t joined = s->kernel * in <= JOINED ? s->kernel : 1;
+    for (int64_t tap = 0; tap < taps; tap += joined)
         for (int64_t r = 0; r < count; r++) {
             const float *x = rows + ((r * s->stride + tap / s->kernel) * j->padded_width + tap % s->kernel) * in;
-            ECD_NAME(gemm_panel)(width, in, x, s->stride * in, panel + tap * in * PANEL, sums + r * width * PANEL,
-                                 PANEL);
+            ECD_NAME(gemm_panel)(width, joined * in, x, s->stride * in, panel + tap * in * PANEL,
+                                 sums + r * width * PANEL, PANEL);
         }
     for (int64_t p = 0; p < count * width; p++)
         store_pixel(j, sums + p * PANEL, y * width + p, n);

@@ -64,50 +64,54 @@ ALWAYS_INLINE void transpose(vf row[LANES])
 #endif
 }
 
-static float block_scale(const ecd_weight *w, int64_t row, int64_t k)
-{
-    int64_t blocks = (w->cols + ECD_SCALE_BLOCK_SIZE - 1) / ECD_SCALE_BLOCK_SIZE;
-    return w->scale[row / ECD_SCALE_BLOCK_SIZE * blocks + k / ECD_SCALE_BLOCK_SIZE];
-}
-
-// A square of LANES rows and columns from (first, k); 128 is a multiple of LANES, so a square has one scale a row.
-ALWAYS_INLINE void pack_square(ecd_dtype dtype, const ecd_pack *from, const ecd_weight *scaled, int64_t first,
-                               int64_t rows, int64_t k, int64_t depth, float *panel)
+// A square at the edge: some rows or columns of it are past the end.
+ALWAYS_INLINE void pack_edge(ecd_dtype dtype, const ecd_pack *from, const ecd_weight *scaled, int64_t first,
+                             int64_t rows, int64_t k, int64_t count, float *panel)
 {
     vf row[LANES];
-    size_t size = ecd_dtype_size(dtype);
-    for (int j = 0; j < LANES; j++) {
-        row[j] = (vf){0};
-        if (first + j >= rows)
-            continue;
-        const char *data = (const char *)from->data + (size_t)((first + j) * from->stride + k) * size;
-        row[j] = vload_some(dtype, data, depth - k);
-        if (scaled)
-            row[j] *= vsplat(block_scale(scaled, first + j, k));
-        if (from->round)
-            row[j] = vround_bf16(row[j]);
-    }
+    for (int j = 0; j < LANES; j++)
+        row[j] = first + j < rows ? ecd_widen(dtype, from, scaled, first + j, k, count) : (vf){0};
     transpose(row);
-    for (int i = 0; i < LANES && k + i < depth; i++)
-        vstore(panel + (k + i) * PANEL, row[i]);
+    for (int i = 0; i < LANES && i < count; i++)
+        vstore(panel + i * PANEL, row[i]);
+}
+
+// A whole square, without a branch between the loads: the rows stay in registers through the transposition.
+ALWAYS_INLINE void pack_square(ecd_dtype dtype, const char *data, size_t stride_bytes, float *panel)
+{
+    vf row[LANES];
+#pragma GCC unroll 16
+    for (int j = 0; j < LANES; j++)
+        row[j] = vload_type(dtype, data + (size_t)j * stride_bytes);
+    transpose(row);
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        vstore(panel + i * PANEL, row[i]);
 }
 
 ALWAYS_INLINE void pack_type(ecd_dtype dtype, const ecd_pack *from, const ecd_weight *scaled, int64_t first,
-                             int64_t rows, int64_t depth, float *panel)
+                             int64_t rows, int64_t k, int64_t depth, float *panel)
 {
-    for (int half = 0; half < 2; half++)
-        for (int64_t k = 0; k < depth; k += LANES)
-            pack_square(dtype, from, scaled, first + half * LANES, rows, k, depth, panel + half * LANES);
+    size_t size = ecd_dtype_size(dtype), stride = (size_t)from->stride * size;
+    for (int64_t half = 0; half < PANEL; half += LANES) {
+        int64_t i = 0, row = first + half;
+        const char *data = (const char *)from->data + (size_t)row * stride + (size_t)k * size;
+        if (!scaled && !from->round && row + LANES <= rows)
+            for (; i + LANES <= depth; i += LANES)
+                pack_square(dtype, data + (size_t)i * size, stride, panel + i * PANEL + half);
+        for (; i < depth; i += LANES)
+            pack_edge(dtype, from, scaled, row, rows, k + i, depth - i, panel + i * PANEL + half);
+    }
 }
 
-void ECD_NAME(pack_panel)(const ecd_pack *from, const ecd_weight *scaled, int64_t first, int64_t rows, int64_t depth,
-                          float *panel)
+void ECD_NAME(pack_panel)(const ecd_pack *from, const ecd_weight *scaled, int64_t first, int64_t rows, int64_t k,
+                          int64_t depth, float *panel)
 {
     switch (from->dtype) { // the type is a constant inside each copy
-    case ECD_F16: pack_type(ECD_F16, from, scaled, first, rows, depth, panel); break;
-    case ECD_BF16: pack_type(ECD_BF16, from, scaled, first, rows, depth, panel); break;
-    case ECD_E4M3: pack_type(ECD_E4M3, from, scaled, first, rows, depth, panel); break;
-    case ECD_E5M2: pack_type(ECD_E5M2, from, scaled, first, rows, depth, panel); break;
-    default: pack_type(ECD_F32, from, scaled, first, rows, depth, panel); break;
+    case ECD_F16: pack_type(ECD_F16, from, scaled, first, rows, k, depth, panel); break;
+    case ECD_BF16: pack_type(ECD_BF16, from, scaled, first, rows, k, depth, panel); break;
+    case ECD_E4M3: pack_type(ECD_E4M3, from, scaled, first, rows, k, depth, panel); break;
+    case ECD_E5M2: pack_type(ECD_E5M2, from, scaled, first, rows, k, depth, panel); break;
+    default: pack_type(ECD_F32, from, scaled, first, rows, k, depth, panel); break;
     }
 }

@@ -3,8 +3,7 @@
 #ifndef ECD_KERNELS_CPU_GEMM_H
 #define ECD_KERNELS_CPU_GEMM_H
 
-#include "kernels/backend.h"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/widen.h"
 
 enum {
     PANEL = 2 * LANES,
@@ -41,28 +40,8 @@ ALWAYS_INLINE void ecd_gemm_tile(const int rows, int64_t depth, const float *a, 
 void ECD_NAME(gemm_panel)(int64_t rows, int64_t depth, const float *a, int64_t a_stride, const float *b, float *c,
                           int64_t c_stride);
 
-// Rows of a matrix to be packed: element (r, k) lies at data + (r * stride + k) elements of dtype.
-typedef struct ecd_pack {
-    ecd_dtype dtype;
-    const void *data;
-    int64_t stride;
-    bool round; // to BF16, for bf16 compute
-} ecd_pack;
-
-// panel[k][j] = element (first + j, k), k < depth; rows past `rows` are zero. block_scale: the weight's, or NULL.
-void ECD_NAME(pack_panel)(const ecd_pack *from, const ecd_weight *block_scaled, int64_t first, int64_t rows,
+// panel[i][j] = element (first + j, k + i), i < depth; rows past `rows` are zero. scaled: the block-scaled weight, or NULL.
+void ECD_NAME(pack_panel)(const ecd_pack *from, const ecd_weight *scaled, int64_t first, int64_t rows, int64_t k,
                           int64_t depth, float *panel);
-
-// The pack and its block-scaled weight (or NULL) of a weight in a compute type.
-static inline ecd_pack ecd_pack_of(const ecd_weight *w, ecd_compute compute)
-{
-    bool exact = w->dtype >= ECD_BF16 && w->scale_kind != ECD_SCALE_BLOCK;
-    return (ecd_pack){w->dtype, w->data, w->cols, compute == ECD_COMPUTE_BF16 && !exact};
-}
-
-static inline const ecd_weight *ecd_block_scaled(const ecd_weight *w)
-{
-    return w->scale_kind == ECD_SCALE_BLOCK ? w : NULL;
-}
 
 #endif

@@ -82,11 +82,11 @@ ALWAYS_INLINE vf vfrom_f16_bits(vi h)
 
 ALWAYS_INLINE vf vfrom_e4m3(vu8 bytes)
 {
-    vi b = __builtin_convertvector(bytes, vi);
-    vi magnitude = b & 0x7f, sign = (b & 0x80) << 24;
-    vf finite = (vf)(magnitude << 20) * 0x1p120f;
-    vf nan = (vf)((vi){0} + 0x7ff00000);
-    return (vf)((vi)vselect(magnitude == 0x7f, nan, finite) | sign);
+    typedef int8_t vs8 __attribute__((vector_size(LANES)));
+    // The sign-extended byte, shifted: the sign falls into bit 31, exponent and mantissa where a float has them.
+    vi bits = (__builtin_convertvector((vs8)bytes, vi) << 20) & (int32_t)0x87f00000;
+    vi nan = (bits & 0x07f00000) == 0x07f00000;
+    return (vf)((vi)((vf)bits * 0x1p120f) | (nan & 0x7ff00000));
 }
 
 // Rounds to BF16, ties to even; bits in the low half of each lane.

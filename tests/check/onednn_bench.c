@@ -83,7 +83,7 @@ static void race_linear(ecd_backend *be, int64_t m, int64_t k, int64_t n)
         data[i] = (uint8_t)(0x20 + i % 23);
     ecd_weight weight = {ECD_E4M3, data, n, k, ECD_SCALE_NONE, NULL};
     ecd_linear op = {.w = &weight, .pictures = 1, .rows = m, .x = in, .out = out};
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 60; i++) {
         run_theirs(&r);
         uint64_t start = ecd_now_ns();
         be->ops->linear(be, &op);
@@ -116,7 +116,7 @@ static void race_conv(ecd_backend *be, int64_t side, int64_t in, int64_t channel
     ecd_weight weight = {ECD_F32, weights, channels, 9 * in, ECD_SCALE_NONE, NULL};
     ecd_conv_weight *packed = be->ops->conv_prepare(be, &shape, &weight, NULL);
     ecd_conv op = {.w = packed, .height = side, .width = side, .x = from, .out = to};
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 25; i++) {
         run_theirs(&r);
         uint64_t start = ecd_now_ns();
         be->ops->conv(be, &op);

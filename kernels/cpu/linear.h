@@ -1,0 +1,102 @@
+// What follows a product's sums, shared by its kernels: scale, bias, activation, gate, residual, the output's type.
+#ifndef ECD_KERNELS_CPU_LINEAR_H
+#define ECD_KERNELS_CPU_LINEAR_H
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/widen.h"
+
+typedef struct ecd_linear_job {
+    ecd_backend *be;
+    const ecd_linear *op;
+    ecd_pack pack;
+    int64_t rows, x_stride, out_stride, slice, chunk, chunks; // a part: `slice` channels of `chunk` rows
+} ecd_linear_job;
+
+ALWAYS_INLINE vf ecd_linear_finish(const ecd_linear *op, const ecd_epilogue epilogue, vf sum, const float *gate,
+                                   int64_t channel, int64_t count)
+{
+    if (op->w->scale_kind == ECD_SCALE_TENSOR)
+        sum *= vsplat(op->w->scale[0]);
+    else if (op->w->scale_kind == ECD_SCALE_ROW)
+        sum *= vload_some(ECD_F32, op->w->scale + channel, count);
+    if (op->bias)
+        sum += vload_some(ECD_F32, op->bias + channel, count);
+    if (epilogue == ECD_EPILOGUE_GELU_TANH)
+        return vgelu_tanh(sum);
+    if (epilogue == ECD_EPILOGUE_SILU)
+        return vsilu(sum);
+    return gate ? sum * vload_some(ECD_F32, gate + channel, count) : sum;
+}
+
+ALWAYS_INLINE void ecd_linear_store_type(const ecd_linear *op, const ecd_epilogue epilogue, const ecd_dtype type,
+                                         const float *sum, const float *gate, char *out, int64_t first,
+                                         int64_t channels)
+{
+    int64_t n = 0;
+    for (; n + LANES <= channels; n += LANES) {
+        char *to = out + (size_t)n * ecd_dtype_size(type);
+        vf v = ecd_linear_finish(op, epilogue, vload(sum + n), gate, first + n, LANES);
+        vstore_some(type, to, epilogue == ECD_EPILOGUE_RESIDUAL ? v + vload_type(ECD_F32, to) : v, LANES);
+    }
+    if (n == channels)
+        return;
+    char *to = out + (size_t)n * ecd_dtype_size(type);
+    vf v = ecd_linear_finish(op, epilogue, vload(sum + n), gate, first + n, channels - n);
+    vstore_some(type, to, epilogue == ECD_EPILOGUE_RESIDUAL ? v + vload_part(ECD_F32, to, channels - n) : v,
+                channels - n);
+}
+
+// Finishes and stores `channels` sums of a row, from channel `first` on; sum is readable up to a whole vector.
+static inline void ecd_linear_store(const ecd_linear_job *j, const float *sum, int64_t row, int64_t first,
+                                    int64_t channels)
+{
+    const ecd_linear *op = j->op;
+    bool f32 = op->out_f32 || op->epilogue == ECD_EPILOGUE_RESIDUAL || j->be->act_bytes == 4;
+    char *out = (char *)op->out + (size_t)(row * j->out_stride + first) * (f32 ? 4 : 2);
+    const float *gate = op->gate ? op->gate + row / op->gate_rows * op->gate_stride : NULL;
+#define CASE(e)                                                                                                        \
+    case e:                                                                                                            \
+        if (f32)                                                                                                       \
+            ecd_linear_store_type(op, e, ECD_F32, sum, NULL, out, first, channels);                                    \
+        else                                                                                                           \
+            ecd_linear_store_type(op, e, ECD_BF16, sum, NULL, out, first, channels);                                   \
+        break;
+    switch (op->epilogue) {
+        CASE(ECD_EPILOGUE_NONE)
+        CASE(ECD_EPILOGUE_GELU_TANH)
+        CASE(ECD_EPILOGUE_SILU)
+    case ECD_EPILOGUE_RESIDUAL:
+        ecd_linear_store_type(op, ECD_EPILOGUE_RESIDUAL, ECD_F32, sum, gate, out, first, channels);
+        break;
+    }
+#undef CASE
+}
+
+// Rows of x as floats, `depth` of them from column k on: widened into scratch for BF16, copied if `copy`, else in place.
+static inline const float *ecd_linear_rows(const ecd_linear_job *j, int64_t row, int64_t rows, int64_t k,
+                                           int64_t depth, bool copy, float *scratch, int64_t *stride)
+{
+    const char *x = (const char *)j->op->x + (size_t)(row * j->x_stride + k) * j->be->act_bytes;
+    if (j->be->act_bytes == 4 && !copy) {
+        *stride = j->x_stride;
+        return (const float *)x;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const char *from = x + (size_t)(r * j->x_stride) * j->be->act_bytes;
+        float *to = scratch + r * *stride;
+        if (j->be->act_bytes == 4) {
+            memcpy(to, from, (size_t)depth * sizeof *to);
+            continue;
+        }
+        for (int64_t i = 0; i < depth; i += LANES)
+            vstore_some(ECD_F32, to + i, vload_some(ECD_BF16, from + 2 * i, depth - i), depth - i);
+    }
+    return scratch;
+}
+
+enum { ECD_LINEAR_SMALL = 4 }; // rows of a picture that are multiplied without packing
+
+// Products of few rows: reads each weight once. Chosen by the rows of a picture, never by the batch.
+void ECD_NAME(linear_small)(ecd_linear_job *j);
+
+#endif

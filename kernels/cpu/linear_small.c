@@ -1,0 +1,77 @@
+#include "kernels/cpu/linear.h"
+#include "kernels/shape.h"
+
+enum { SLICE = 64 }; // output channels of a part
+
+// sums[r * SLICE] = x[r] . w[channel] for `rows` rows, a constant at each call. A row has two sums of its own, of even
+// and odd vectors, so its order does not depend on the rows beside it.
+ALWAYS_INLINE void dot_rows(const int rows, const ecd_dtype dtype, const ecd_linear_job *j, int64_t channel,
+                            const float *x, int64_t stride, float *sums)
+{
+    const ecd_weight *scaled = ecd_block_scaled(j->op->w);
+    int64_t cols = j->op->w->cols, k = 0;
+    vf even[ECD_LINEAR_SMALL] = {0}, odd[ECD_LINEAR_SMALL] = {0};
+    for (; k + 2 * LANES <= cols; k += 2 * LANES) {
+        vf first = ecd_widen(dtype, &j->pack, scaled, channel, k, LANES);
+        vf second = ecd_widen(dtype, &j->pack, scaled, channel, k + LANES, LANES);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            even[r] += vload(x + r * stride + k) * first;
+            odd[r] += vload(x + r * stride + k + LANES) * second;
+        }
+    }
+    for (; k < cols; k += LANES) {
+        vf w = ecd_widen(dtype, &j->pack, scaled, channel, k, cols - k);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+            even[r] += vload_some(ECD_F32, x + r * stride + k, cols - k) * w;
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++)
+        sums[r * SLICE] = vsum(even[r] + odd[r]);
+}
+
+ALWAYS_INLINE void dot_type(const int rows, const ecd_linear_job *j, int64_t first, int64_t channels, const float *x,
+                            int64_t stride, float *sums)
+{
+#define EACH(type)                                                                                                     \
+    for (int64_t n = 0; n < channels; n++)                                                                             \
+        dot_rows(rows, type, j, first + n, x, stride, sums + n);                                                       \
+    break;
+    switch (j->pack.dtype) {
+    case ECD_F16: EACH(ECD_F16)
+    case ECD_BF16: EACH(ECD_BF16)
+    case ECD_E4M3: EACH(ECD_E4M3)
+    case ECD_E5M2: EACH(ECD_E5M2)
+    default: EACH(ECD_F32)
+    }
+#undef EACH
+}
+
+static void run_part(void *context, int64_t part, int thread)
+{
+    const ecd_linear_job *j = context;
+    const ecd_weight *w = j->op->w;
+    float *sums = ecd_cpu_scratch(j->be, thread), *scratch = sums + ECD_LINEAR_SMALL * SLICE;
+    int64_t first = part * SLICE, channels = w->rows - first < SLICE ? w->rows - first : SLICE;
+    for (int64_t row = 0; row < j->rows; row += ECD_LINEAR_SMALL) {
+        int64_t rows = j->rows - row < ECD_LINEAR_SMALL ? j->rows - row : ECD_LINEAR_SMALL, stride = w->cols;
+        const float *x = ecd_linear_rows(j, row, rows, 0, w->cols, false, scratch, &stride);
+        switch (rows) {
+        case 1: dot_type(1, j, first, channels, x, stride, sums); break;
+        case 2: dot_type(2, j, first, channels, x, stride, sums); break;
+        case 3: dot_type(3, j, first, channels, x, stride, sums); break;
+        default: dot_type(4, j, first, channels, x, stride, sums); break;
+        }
+        for (int64_t r = 0; r < rows; r++)
+            ecd_linear_store(j, sums + r * SLICE, row + r, first, channels);
+    }
+}
+
+void ECD_NAME(linear_small)(ecd_linear_job *j)
+{
+    const ecd_weight *w = j->op->w;
+    size_t floats = (size_t)(ECD_LINEAR_SMALL * (SLICE + w->cols));
+    if (ecd_cpu_reserve(j->be, floats * sizeof(float)))
+        ecd_pool_run(ecd_cpu_of(j->be)->pool, (w->rows + SLICE - 1) / SLICE, run_part, j);
+}
