@@ -58,8 +58,9 @@ ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **o
 
 ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_diag *diag)
 {
-    ecd_status status = ecd_tensor_file_open(path, false, out, diag);
-    if (status)
+    bool torch = ecd_ends_with(path, ".bin");
+    ecd_status status = ecd_tensor_file_open(path, torch, out, diag);
+    if (status || torch) // which comes resolved
         return status;
     status = ecd_names_update(*out, diag);
     if (!status)
@@ -109,30 +110,18 @@ static bool holds_weights(const ecd_tree *tree, const char *config)
     return false;
 }
 
-// The index of shards that change their names.
-static ecd_status write_torch_index(const char *from, char *to, uint64_t *written, ecd_diag *diag)
+static bool is_index(const char *path)
 {
-    static const char old_end[] = ".bin\"", new_end[] = ".safetensors\"";
-    char *text = NULL, *out = NULL;
-    size_t size = 0, used = 0;
-    ecd_status status = ecd_file_read_text(from, ECD_JSON_MAX_BYTES, &text, &size, diag);
-    if (!status && !(out = malloc(size * 3 + 1))) // a name's end grows from 5 characters to 13
-        status = ecd_fail_memory(diag, size * 3, "an index");
-    for (const char *at = text; !status && at < text + size;) {
-        bool hit = !strncmp(at, old_end, sizeof old_end - 1);
-        const char *piece = hit ? new_end : at;
-        size_t length = hit ? sizeof new_end - 1 : 1;
-        memcpy(out + used, piece, length);
-        used += length;
-        at += hit ? sizeof old_end - 1 : 1;
-    }
-    strcpy(to + strlen(to) - strlen(".bin.index.json"), ".safetensors.index.json"); // compress_one left room
-    *written += used;
-    if (!status)
-        status = ecd_file_write(to, out, used, diag);
-    free(text);
-    free(out);
-    return status;
+    return ecd_ends_with(path, ".safetensors.index.json") || ecd_ends_with(path, ".bin.index.json");
+}
+
+// An index of torch files that become safetensors files.
+static bool is_torch_index(const ecd_tree *tree, const char *index)
+{
+    for (size_t i = 0; ecd_ends_with(index, ".bin.index.json") && i < tree->count; i++)
+        if (in_same_folder(tree->entries[i].path, index) && is_torch(tree, tree->entries[i].path))
+            return true;
+    return false;
 }
 
 // Does the config beside this file describe a diffusion transformer?
@@ -183,8 +172,13 @@ static ecd_status compress_entry(ecd_work *work, const ecd_tree *tree, const ecd
             strcpy(to + strlen(to) - strlen(".bin"), ".safetensors"); // compress_one left room
         return ecd_compress_file(work, from, to, torch, quantize, diag);
     }
-    if (ecd_ends_with(name, ".bin.index.json") && holds_weights(tree, entry->path))
-        return write_torch_index(from, to, &work->report->written_bytes, diag);
+    if (is_index(name)) {
+        bool renamed = is_torch_index(tree, entry->path);
+        if (renamed)
+            strcpy(to + strlen(to) - strlen(".bin.index.json"), ".safetensors.index.json");
+        if (renamed || ecd_ends_with(name, ".safetensors.index.json"))
+            return ecd_compress_index(work, from, to, renamed, diag);
+    }
     if (!strcmp(name, "config.json") && holds_weights(tree, entry->path))
         return write_marked(from, to, &work->report->written_bytes, diag);
     work->report->written_bytes += entry->size_bytes;
@@ -229,8 +223,11 @@ ecd_status ecd_compress(const char *source, const char *target, const ecd_compre
         return status;
     ecd_work_begin(&work, options, report, &tree);
     status = ecd_new_folder_begin(target, &temporary, diag);
-    for (size_t i = 0; !status && i < tree.count; i++)
-        status = compress_one(&work, &tree, &tree.entries[i], source, temporary, diag);
+    for (int indexes = 0; indexes < 2; indexes++) // which say what became of the tensor files
+        for (size_t i = 0; !status && i < tree.count; i++)
+            if (is_index(tree.entries[i].path) == (indexes != 0))
+                status = compress_one(&work, &tree, &tree.entries[i], source, temporary, diag);
+    ecd_work_end(&work);
     if (status)
         ecd_new_folder_abandon(temporary);
     else

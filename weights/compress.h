@@ -6,7 +6,8 @@
 //   ecf8.shape.<name>  "a,b,c,d": the shape of a tensor that is not a matrix
 //   ecf8.alias.<name>  the tensor that holds the same bytes (tensors equal within a file are stored once)
 // and in config.json as "quantization_config", put before the first key; a config's own is kept beside it under
-// "source_quantization_config".
+// "source_quantization_config". The index of a sharded model gets the compressed shards' metadata.total_size, with the
+// decompressed one beside it as "source_total_size", and the scales that quantising adds in its weight_map.
 #ifndef ECD_WEIGHTS_COMPRESS_H
 #define ECD_WEIGHTS_COMPRESS_H
 

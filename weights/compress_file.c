@@ -274,6 +274,28 @@ static ecd_status check_source(const job *j)
     return ECD_USAGE;
 }
 
+// What the index of a sharded model has to say of this file.
+static ecd_status note_file(const job *j, const char *path)
+{
+    ecd_work_file *file;
+    ecd_status status = ecd_work_note_file(j->work, path, &file, j->diag);
+    if (status)
+        return status;
+    file->stored_bytes = j->writer.data_bytes;
+    for (size_t i = 0; !status && i < j->cp->count; i++) {
+        const ecd_tensor *tensor = &j->cp->tensors[i];
+        bool quantized = quantizes(j, tensor);
+        file->plain_bytes +=
+            quantized ? tensor->count + (uint64_t)tensor->shape[0] * sizeof(float) : tensor->size_bytes;
+        char *name = quantized ? scale_name(tensor->name) : NULL;
+        if (quantized)
+            status = name ? ecd_work_note_scale(file, name, j->diag)
+                          : ecd_fail_memory(j->diag, strlen(tensor->name), "a tensor's name");
+        free(name);
+    }
+    return status;
+}
+
 ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,
                              ecd_diag *diag)
 {
@@ -299,6 +321,8 @@ ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, b
         status = ecd_tensors_writer_note(&j.writer, "ecf8.header", j.plain, diag);
     if (!status)
         status = add_tensors(&j);
+    if (!status)
+        status = note_file(&j, to);
     if (open && status) {
         ecd_tensors_writer_abandon(&j.writer);
     } else if (open) {

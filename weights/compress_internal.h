@@ -6,11 +6,22 @@
 #include "weights/compress.h"
 #include "weights/tree.h"
 
+// A compressed tensor file: what an index says of it.
+typedef struct ecd_work_file {
+    char *path;            // of the target; owned
+    uint64_t stored_bytes; // of its tensors, compressed
+    uint64_t plain_bytes;  // of its tensors, decompressed
+    char **scales;         // names of the scales that quantising added; owned
+    size_t scale_count;
+} ecd_work_file;
+
 typedef struct ecd_work {
     const ecd_compress_options *options;
     ecd_work_report *report;
     ecd_work_progress progress;
     uint64_t start_ns;
+    ecd_work_file *files;
+    size_t file_count;
 } ecd_work;
 
 // `tree` gives the total; entries that are folders do not count.
@@ -26,6 +37,13 @@ ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_
 
 ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,
                              ecd_diag *diag);
+// compress_index.c. Writes an index of tensors whose shards are compressed already; with `torch` their names' ends change.
+ecd_status ecd_compress_index(ecd_work *work, const char *from, const char *to, bool torch, ecd_diag *diag);
+// Adds a file to work->files; *out lives until the next is added.
+ecd_status ecd_work_note_file(ecd_work *work, const char *path, ecd_work_file **out, ecd_diag *diag);
+ecd_status ecd_work_note_scale(ecd_work_file *file, const char *name, ecd_diag *diag);
+void ecd_work_end(ecd_work *work); // frees work->files
+
 ecd_status ecd_decompress_file(ecd_work *work, const char *from, const char *to, ecd_diag *diag);
 
 // quantize.c. Is this a linear weight of a transformer's block?
@@ -37,5 +55,22 @@ ecd_status ecd_quantize_rows(const ecd_tensor *tensor, uint8_t *out, float *scal
 // config_edit.c. Adds quantization_config to a config's text and takes it away again; the caller frees *out.
 ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag);
 ecd_status ecd_config_unmark(const char *text, char **out, ecd_diag *diag); // *out NULL: it was not marked
+
+// index_edit.c. The same for "*.safetensors.index.json": metadata.total_size becomes that of the compressed shards, with
+// that of the decompressed ones beside it as "source_total_size"; scales that quantising added enter the weight_map.
+typedef struct ecd_index_scale {
+    const char *name, *file;
+} ecd_index_scale;
+
+typedef struct ecd_index_change {
+    uint64_t stored_bytes, plain_bytes;
+    ecd_index_scale *scales;
+    size_t scale_count;
+} ecd_index_change;
+
+ecd_status ecd_index_mark(const char *text, const ecd_index_change *change, char **out, ecd_diag *diag);
+ecd_status ecd_index_unmark(const char *text, char **out, ecd_diag *diag); // *out NULL: it was not marked
+// The text with the ends of its shards' names changed, ".bin" to ".safetensors"; the caller frees. NULL: no memory.
+char *ecd_index_renamed(const char *text);
 
 #endif

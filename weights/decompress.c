@@ -154,12 +154,14 @@ ecd_status ecd_decompress_file(ecd_work *work, const char *from, const char *to,
     return status;
 }
 
-static ecd_status write_config(ecd_work *work, const char *from, const char *to, uint64_t size, ecd_diag *diag)
+// A config or, with `index`, the index of a sharded model.
+static ecd_status write_unmarked(ecd_work *work, const char *from, const char *to, bool index, uint64_t size,
+                                 ecd_diag *diag)
 {
     char *text = NULL, *plain = NULL;
-    ecd_status status = ecd_file_read_text(from, CONFIG_MAX_BYTES, &text, NULL, diag);
+    ecd_status status = ecd_file_read_text(from, index ? ECD_JSON_MAX_BYTES : CONFIG_MAX_BYTES, &text, NULL, diag);
     if (!status)
-        status = ecd_config_unmark(text, &plain, diag);
+        status = index ? ecd_index_unmark(text, &plain, diag) : ecd_config_unmark(text, &plain, diag);
     if (!status) {
         work->report->written_bytes += plain ? strlen(plain) : size;
         status = plain ? ecd_file_write(to, plain, strlen(plain), diag) : ecd_copy_file(from, to, diag);
@@ -181,7 +183,9 @@ static ecd_status decompress_entry(ecd_work *work, const ecd_tree_entry *entry, 
     if (ecd_ends_with(entry->path, ".safetensors")) {
         status = ecd_decompress_file(work, from, to, diag);
     } else if (!strcmp(strrchr(from, '/') + 1, "config.json")) {
-        status = write_config(work, from, to, entry->size_bytes, diag);
+        status = write_unmarked(work, from, to, false, entry->size_bytes, diag);
+    } else if (ecd_ends_with(entry->path, ".safetensors.index.json")) {
+        status = write_unmarked(work, from, to, true, entry->size_bytes, diag);
     } else {
         work->report->written_bytes += entry->size_bytes;
         status = ecd_copy_file(from, to, diag);

@@ -1,9 +1,11 @@
 // Two folders that should hold the same.
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "weights/compress_internal.h"
+#include "weights/json.h"
 #include "weights/stream.h"
 
 enum { CONFIG_MAX_BYTES = 16 << 20 };
@@ -114,13 +116,20 @@ static ecd_status compare_bytes(const char *a, const char *b, ecd_diag *diag)
     return status;
 }
 
-// The text of a config without the mark of compression; the caller frees.
-static ecd_status plain_config(const char *path, char **out, ecd_diag *diag)
+// The text of a config, or of an index, without the marks of compression; the caller frees.
+static ecd_status plain_text(const char *path, bool index, char **out, ecd_diag *diag)
 {
     char *text = NULL;
-    ecd_status status = ecd_file_read_text(path, CONFIG_MAX_BYTES, &text, NULL, diag);
+    ecd_status status = ecd_file_read_text(path, index ? ECD_JSON_MAX_BYTES : CONFIG_MAX_BYTES, &text, NULL, diag);
+    *out = NULL;
+    if (!status && ecd_ends_with(path, ".bin.index.json")) {
+        char *renamed = ecd_index_renamed(text);
+        free(text);
+        text = renamed;
+        status = text ? ECD_OK : ecd_fail_memory(diag, 1024, "an index");
+    }
     if (!status)
-        status = ecd_config_unmark(text, out, diag);
+        status = index ? ecd_index_unmark(text, out, diag) : ecd_config_unmark(text, out, diag);
     if (!status && !*out) {
         *out = text;
         text = NULL;
@@ -129,12 +138,12 @@ static ecd_status plain_config(const char *path, char **out, ecd_diag *diag)
     return status;
 }
 
-static ecd_status compare_configs(const char *a, const char *b, ecd_diag *diag)
+static ecd_status compare_texts(const char *a, const char *b, bool index, ecd_diag *diag)
 {
     char *x = NULL, *y = NULL;
-    ecd_status status = plain_config(a, &x, diag);
+    ecd_status status = plain_text(a, index, &x, diag);
     if (!status)
-        status = plain_config(b, &y, diag);
+        status = plain_text(b, index, &y, diag);
     if (!status && strcmp(x, y)) {
         uint64_t at = 0;
         while (x[at] == y[at])
@@ -146,11 +155,46 @@ static ecd_status compare_configs(const char *a, const char *b, ecd_diag *diag)
     return status;
 }
 
+// Where `path` is missing: the same weights in the other format. The caller frees; NULL if there is none.
+static char *other_format(const char *path)
+{
+    static const char *const ends[][2] = {
+        {".bin", ".safetensors"},
+        {".safetensors", ".bin"},
+        {".bin.index.json", ".safetensors.index.json"},
+        {".safetensors.index.json", ".bin.index.json"},
+    };
+    for (size_t i = 0; !ecd_path_exists(path) && i < sizeof ends / sizeof *ends; i++) {
+        char *other = NULL;
+        if (!ecd_ends_with(path, ends[i][0]) ||
+            asprintf(&other, "%.*s%s", (int)(strlen(path) - strlen(ends[i][0])), path, ends[i][1]) < 0)
+            continue;
+        if (ecd_path_exists(other))
+            return other;
+        free(other);
+    }
+    return NULL;
+}
+
+static ecd_status compare_files(ecd_work *work, const char *a, const char *b, bool torch, ecd_diag *diag)
+{
+    if (torch || ecd_ends_with(b, ".safetensors"))
+        return compare_tensor_files(work, a, b, diag);
+    bool index = ecd_ends_with(b, ".safetensors.index.json") || ecd_ends_with(b, ".bin.index.json");
+    if (index || !strcmp(strrchr(b, '/') + 1, "config.json"))
+        return compare_texts(a, b, index, diag);
+    return compare_bytes(a, b, diag);
+}
+
 static ecd_status verify_entry(ecd_work *work, const ecd_tree_entry *entry, const char *a, const char *b,
                                ecd_diag *diag)
 {
     if (entry->folder)
         return ECD_OK;
+    char *other = other_format(a);
+    bool torch = other && (ecd_ends_with(other, ".bin") || ecd_ends_with(b, ".bin"));
+    if (other)
+        a = other;
     if (!ecd_path_exists(a)) {
         (void)ecd_fail(diag, ECD_DATA, "is missing, expected it as in %s", b);
         ecd_diag_file(diag, a);
@@ -159,11 +203,8 @@ static ecd_status verify_entry(ecd_work *work, const ecd_tree_entry *entry, cons
     uint64_t before = work->progress.done_bytes;
     work->progress.file = entry->path;
     work->report->files++;
-    ecd_status status;
-    if (ecd_ends_with(entry->path, ".safetensors"))
-        status = compare_tensor_files(work, a, b, diag);
-    else
-        status = strcmp(strrchr(b, '/') + 1, "config.json") ? compare_bytes(a, b, diag) : compare_configs(a, b, diag);
+    ecd_status status = compare_files(work, a, b, torch, diag);
+    free(other);
     uint64_t told = work->progress.done_bytes - before;
     return status ? status : ecd_work_step(work, entry->size_bytes > told ? entry->size_bytes - told : 0, diag);
 }

@@ -218,6 +218,108 @@ static void quantizes_rows(void **state)
     free(embedder);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    ecd_diag diag = {0};
+    assert_int_equal(ecd_file_write(path, text, strlen(text), &diag), ECD_OK);
+}
+
+// Two shards: a linear weight with its bias in the first, another in the second.
+static void write_sharded(const char *folder, const uint16_t *linear)
+{
+    static const char *const shards[] = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"};
+    char path[256];
+    make_folder(folder);
+    for (int i = 0; i < 2; i++) {
+        ecd_tensors_writer w;
+        ecd_diag diag = {0};
+        snprintf(path, sizeof path, "%s/%s", folder, shards[i]);
+        assert_int_equal(ecd_tensors_writer_open(path, 4096, NULL, &w, &diag), ECD_OK);
+        add(&w, i ? "transformer_blocks.1.attn1.to_q.weight" : "transformer_blocks.0.attn1.to_q.weight", ROWS, COLS,
+            linear + i * 8);
+        if (!i)
+            add(&w, "transformer_blocks.0.attn1.to_q.bias", ROWS, 0, linear);
+        assert_int_equal(ecd_tensors_writer_commit(&w, &diag), ECD_OK);
+    }
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    write_text(path, "{\"_class_name\": \"DiTTransformer2DModel\"}");
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+    write_text(path, "{\n  \"weight_map\": {\n"
+                     "    \"transformer_blocks.1.attn1.to_q.weight\": \"model-00002-of-00002.safetensors\",\n"
+                     "    \"transformer_blocks.0.attn1.to_q.weight\": \"model-00001-of-00002.safetensors\",\n"
+                     "    \"transformer_blocks.0.attn1.to_q.bias\": \"model-00001-of-00002.safetensors\"\n  },\n"
+                     "  \"metadata\": {\"total_size\": 61632, \"by\": \"a test\"}\n}\n");
+}
+
+// The bytes of data in both shards of the folder, read from their headers alone.
+static uint64_t data_bytes(const char *folder)
+{
+    uint64_t sum = 0;
+    for (int i = 1; i <= 2; i++) {
+        ecd_file file;
+        ecd_diag diag = {0};
+        char path[256];
+        snprintf(path, sizeof path, "%s/model-0000%d-of-00002.safetensors", folder, i);
+        assert_int_equal(ecd_file_map(path, &file, &diag), ECD_OK);
+        uint64_t header;
+        memcpy(&header, file.data, sizeof header);
+        sum += file.size_bytes - 8 - header;
+        ecd_file_unmap(&file);
+    }
+    return sum;
+}
+
+static void index_holds(const char *folder, uint64_t total_size, int scales)
+{
+    char path[256], expected[64], *text;
+    ecd_diag diag = {0};
+    int found = 0;
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+    assert_int_equal(ecd_file_read_text(path, 1 << 20, &text, NULL, &diag), ECD_OK);
+    snprintf(expected, sizeof expected, "{\"total_size\": %llu,", (unsigned long long)total_size);
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "\"by\": \"a test\"}"));
+    assert_non_null(strstr(text, "\"transformer_blocks.0.attn1.to_q.bias\": \"model-00001-of-00002.safetensors\""));
+    for (int i = 0; i < 2; i++) {
+        char entry[160];
+        snprintf(entry, sizeof entry,
+                 "\"transformer_blocks.%d.attn1.to_q.weight_scale\": \"model-0000%d-of-00002.safetensors\"", i, i + 1);
+        found += strstr(text, entry) != NULL;
+    }
+    assert_int_equal(found, scales);
+    free(text);
+}
+
+static void index_follows_its_shards(void **state)
+{
+    (void)state;
+    uint16_t *linear = malloc((ROWS + 1) * COLS * 2);
+    ecd_compress_options quantize = {.quantize_e4m3 = true};
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    ecd_checkpoint *cp;
+    fill(linear, (ROWS + 1) * COLS, 0.1f);
+    write_sharded("shards", linear);
+    round_trip("shards");
+    for (int quantized = 0; quantized < 2; quantized++) {
+        remove_folder("shards.coded");
+        remove_folder("shards.back");
+        assert_int_equal(ecd_compress("shards", "shards.coded", quantized ? &quantize : &plain, &report, &diag), ECD_OK);
+        index_holds("shards.coded", data_bytes("shards.coded"), quantized ? 2 : 0);
+        assert_int_equal(ecd_checkpoint_open("shards.coded", &cp, &diag), ECD_OK); // compares index and shards
+        ecd_checkpoint_close(cp);
+        assert_int_equal(ecd_decompress("shards.coded", "shards.back", &plain, &report, &diag), ECD_OK);
+        index_holds("shards.back", data_bytes("shards.back"), quantized ? 2 : 0);
+        assert_int_equal(ecd_verify("shards.coded", "shards.back", &plain, &report, &diag), ECD_OK);
+    }
+    write_text("shards.back/model.safetensors.index.json", "{\"weight_map\": {}}");
+    assert_int_equal(ecd_verify("shards.coded", "shards.back", &plain, &report, &diag), ECD_DATA);
+    remove_folder("shards");
+    remove_folder("shards.coded");
+    remove_folder("shards.back");
+    free(linear);
+}
+
 static bool stop_at_once(void *opaque, const ecd_work_progress *progress)
 {
     (void)opaque;
@@ -293,7 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(originals_come_back), cmocka_unit_test(twins_are_stored_once),
         cmocka_unit_test(quantizes_rows),      cmocka_unit_test(nothing_half_written),
-        cmocka_unit_test(full_disk),
+        cmocka_unit_test(full_disk),           cmocka_unit_test(index_follows_its_shards),
     };
     char folder[] = "test_compress_XXXXXX";
     if (!mkdtemp(folder) || chdir(folder))
