@@ -59,13 +59,13 @@ static void fill_row(const job *j, int64_t y, float *to)
         memset(to, 0, (size_t)(j->padded_width * in) * sizeof *to);
         return;
     }
-    const char *from = (const char *)j->op->x + (size_t)(y / grow * j->op->width * in) * ecd_dtype_size(act);
+    const char *from = (const char *)j->op->x + (size_t)(y / grow * j->op->width * in) * vsize(act);
     memset(to, 0, (size_t)(s->pad_before * in) * sizeof *to);
     to += s->pad_before * in;
     for (int64_t x = 0; x < j->in_width; x++, to += in)
         for (int64_t c = 0; c < in; c += LANES)
             vstore_some(ECD_F32, to + c,
-                        vload_some(act, from + (size_t)(x / grow * in + c) * ecd_dtype_size(act), in - c), in - c);
+                        vload_some(act, from + (size_t)(x / grow * in + c) * vsize(act), in - c), in - c);
     memset(to, 0, (size_t)(s->pad_after * in) * sizeof *to);
 }
 
@@ -79,8 +79,8 @@ static void store_pixel(const job *j, const float *sum, int64_t pixel, int64_t f
         size_t at = (size_t)(pixel * channels + first + n);
         vf v = vload(sum + n) * vload(op->w->scale + first + n) + vload(op->w->bias + first + n);
         if (op->residual)
-            v += vload_some(act, (const char *)op->residual + at * ecd_dtype_size(act), left);
-        vstore_some(type, (char *)op->out + at * ecd_dtype_size(type), v, left);
+            v += vload_some(act, (const char *)op->residual + at * vsize(act), left);
+        vstore_some(type, (char *)op->out + at * vsize(type), v, left);
     }
 }
 

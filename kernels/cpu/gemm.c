@@ -92,7 +92,7 @@ ALWAYS_INLINE void pack_square(ecd_dtype dtype, const char *data, size_t stride_
 ALWAYS_INLINE void pack_type(ecd_dtype dtype, const ecd_pack *from, const ecd_weight *scaled, int64_t first,
                              int64_t rows, int64_t k, int64_t depth, float *panel)
 {
-    size_t size = ecd_dtype_size(dtype), stride = (size_t)from->stride * size;
+    size_t size = vsize(dtype), stride = (size_t)from->stride * size;
     for (int64_t half = 0; half < PANEL; half += LANES) {
         int64_t i = 0, row = first + half;
         const char *data = (const char *)from->data + (size_t)row * stride + (size_t)k * size;

@@ -34,13 +34,13 @@ ALWAYS_INLINE void ecd_linear_store_type(const ecd_linear *op, const ecd_epilogu
 {
     int64_t n = 0;
     for (; n + LANES <= channels; n += LANES) {
-        char *to = out + (size_t)n * ecd_dtype_size(type);
+        char *to = out + (size_t)n * vsize(type);
         vf v = ecd_linear_finish(op, epilogue, vload(sum + n), gate, first + n, LANES);
         vstore_some(type, to, epilogue == ECD_EPILOGUE_RESIDUAL ? v + vload_type(ECD_F32, to) : v, LANES);
     }
     if (n == channels)
         return;
-    char *to = out + (size_t)n * ecd_dtype_size(type);
+    char *to = out + (size_t)n * vsize(type);
     vf v = ecd_linear_finish(op, epilogue, vload(sum + n), gate, first + n, channels - n);
     vstore_some(type, to, epilogue == ECD_EPILOGUE_RESIDUAL ? v + vload_part(ECD_F32, to, channels - n) : v,
                 channels - n);

@@ -36,7 +36,7 @@ static inline float ecd_block_scale(const ecd_weight *w, int64_t row, int64_t k)
 ALWAYS_INLINE vf ecd_widen(ecd_dtype dtype, const ecd_pack *from, const ecd_weight *scaled, int64_t row, int64_t k,
                            int64_t count)
 {
-    const char *data = (const char *)from->data + (size_t)(row * from->stride + k) * ecd_dtype_size(dtype);
+    const char *data = (const char *)from->data + (size_t)(row * from->stride + k) * vsize(dtype);
     vf v = vload_some(dtype, data, count);
     if (scaled)
         v *= vsplat(ecd_block_scale(scaled, row, k));
