@@ -2,3 +2,8 @@ ecd_test(test_safetensors unit/test_safetensors.c LIBS ecd_weights)
 ecd_test(test_model_folder unit/test_model_folder.c LIBS ecd_weights)
 ecd_test(test_store unit/test_store.c LIBS ecd_weights)
 ecd_test(test_compress unit/test_compress.c LIBS ecd_weights)
+
+# Not a test: what docs/SPEED.md says under "Store" is measured by it.
+add_executable(ecd_load_bench EXCLUDE_FROM_ALL bench/load_bench.c)
+target_include_directories(ecd_load_bench PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(ecd_load_bench PRIVATE ecd_weights)
