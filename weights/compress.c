@@ -26,6 +26,8 @@ void ecd_work_begin(ecd_work *work, const ecd_compress_options *options, ecd_wor
 ecd_status ecd_work_step(ecd_work *work, uint64_t read, ecd_diag *diag)
 {
     work->progress.done_bytes += read;
+    if (work->progress.done_bytes > work->limit_bytes)
+        work->progress.done_bytes = work->limit_bytes;
     work->progress.written_bytes = work->report->written_bytes;
     work->progress.elapsed_ns = ecd_now_ns() - work->start_ns;
     work->report->source_bytes = work->progress.done_bytes;
@@ -201,6 +203,7 @@ static ecd_status compress_one(ecd_work *work, const ecd_tree *tree, const ecd_t
     } else {
         uint64_t before = work->progress.done_bytes;
         work->progress.file = entry->path;
+        work->limit_bytes = before + entry->size_bytes;
         work->report->files++;
         status = compress_entry(work, tree, entry, from, to, diag);
         uint64_t told = work->progress.done_bytes - before;

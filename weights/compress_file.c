@@ -117,29 +117,53 @@ static ecd_status read_header(job *j)
     return j->plain ? ECD_OK : ecd_fail_memory(j->diag, length, "a header");
 }
 
-// No header of this file is longer: names twice over for the tensor and its notes, and every number at full width.
+// The length of a string as JSON, its quotes included.
+static uint64_t printed_length(const char *text)
+{
+    cJSON *string = cJSON_CreateString(text);
+    char *printed = string ? cJSON_PrintUnformatted(string) : NULL;
+    uint64_t length = printed ? strlen(printed) : 6 * strlen(text) + 2; // nothing is longer than \u0000
+    cJSON_free(printed);
+    cJSON_Delete(string);
+    return length;
+}
+
+static uint64_t digits_of(uint64_t value)
+{
+    uint64_t digits = 1;
+    for (; value >= 10; value /= 10)
+        digits++;
+    return digits;
+}
+
+// No header of this file is longer: every tensor under its own name and ".ecf8", with its note, and every offset as wide
+// as the last one can be. Names count as they are printed.
 static uint64_t header_room(const job *j)
 {
-    cJSON *text = cJSON_CreateString(j->plain);
-    char *escaped = text ? cJSON_PrintUnformatted(text) : NULL;
     char *metadata = cJSON_PrintUnformatted(j->metadata);
-    uint64_t room = 256 + (escaped ? strlen(escaped) : 2 * strlen(j->plain)) + (metadata ? strlen(metadata) : 0);
-    uint64_t digits = 20, longest = 0;
+    uint64_t room = 256 + printed_length(j->plain) + (metadata ? strlen(metadata) : 0);
+    uint64_t data_bytes = 0, longest = 0;
     for (size_t i = 0; i < j->cp->count; i++) {
         const ecd_tensor *t = &j->cp->tensors[i];
-        uint64_t name = strlen(t->name);
+        uint64_t name = printed_length(t->name);
         longest = name > longest ? name : longest;
-        room += 80 + name + 2 * digits + (uint64_t)t->dims * 12;
+        data_bytes += t->size_bytes + (quantizes(j, t) ? (uint64_t)t->shape[0] * sizeof(float) : 0);
+    }
+    uint64_t digits = digits_of(data_bytes);
+    for (size_t i = 0; i < j->cp->count; i++) {
+        const ecd_tensor *t = &j->cp->tensors[i];
+        uint64_t name = printed_length(t->name), shape = digits;
+        for (int d = 0; d < t->dims; d++)
+            shape += digits_of((uint64_t)t->shape[d]) + 1;
+        room += 64 + name + 2 * digits + shape;
         if (j->twins[i] != i)
             room += 32 + name + longest;
         else if (t->dims != 2 && ecd_coded_dtype(t->dtype))
-            room += 32 + name + (uint64_t)t->dims * 12;
+            room += 32 + name + shape;
         if (quantizes(j, t))
-            room += 100 + name + 2 * digits;
+            room += 80 + name + 2 * digits + shape;
     }
-    cJSON_free(escaped);
     cJSON_free(metadata);
-    cJSON_Delete(text);
     return room;
 }
 

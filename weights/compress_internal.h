@@ -20,6 +20,7 @@ typedef struct ecd_work {
     ecd_work_report *report;
     ecd_work_progress progress;
     uint64_t start_ns;
+    uint64_t limit_bytes; // what progress.done_bytes may reach within this file: twins are read more than once
     ecd_work_file *files;
     size_t file_count;
 } ecd_work;

@@ -178,6 +178,7 @@ static ecd_status decompress_entry(ecd_work *work, const ecd_tree_entry *entry, 
         return mkdir(to, 0777) ? ecd_fail_errno(diag, to, "create") : ECD_OK;
     uint64_t before = work->progress.done_bytes;
     work->progress.file = entry->path;
+    work->limit_bytes = before + entry->size_bytes;
     work->report->files++;
     ecd_status status;
     if (ecd_ends_with(entry->path, ".safetensors")) {

@@ -202,6 +202,7 @@ static ecd_status verify_entry(ecd_work *work, const ecd_tree_entry *entry, cons
     }
     uint64_t before = work->progress.done_bytes;
     work->progress.file = entry->path;
+    work->limit_bytes = before + entry->size_bytes;
     work->report->files++;
     ecd_status status = compare_files(work, a, b, torch, diag);
     free(other);

@@ -320,6 +320,45 @@ static void index_follows_its_shards(void **state)
     free(linear);
 }
 
+// Names that JSON prints at six times their length, of tensors that are coded, stored raw, and twins.
+static void escaped_names_fit(void **state)
+{
+    (void)state;
+    enum { NAMES = 12, LENGTH = 300 };
+    uint16_t *data = malloc(ROWS * COLS * 2);
+    ecd_tensors_writer w;
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    make_folder("escaped");
+    fill(data, ROWS * COLS, 0.1f);
+    assert_int_equal(ecd_tensors_writer_open("escaped/model.safetensors", 6 * NAMES * (LENGTH + 100), NULL, &w, &diag),
+                     ECD_OK);
+    for (int i = 0; i < NAMES; i++) {
+        char name[LENGTH + 1];
+        memset(name, 1, LENGTH);
+        name[0] = (char)('a' + i);
+        name[LENGTH] = 0;
+        int64_t shape[4] = {i % 3 ? ROWS : 2, i % 3 ? COLS : 2, 1, 1};
+        assert_int_equal(ecd_tensors_writer_add(&w, name, ECD_BF16, shape, 4, data,
+                                                (uint64_t)(shape[0] * shape[1]) * 2, &diag),
+                         ECD_OK);
+    }
+    assert_int_equal(ecd_tensors_writer_commit(&w, &diag), ECD_OK);
+    round_trip("escaped");
+    remove_folder("escaped.coded");
+    assert_int_equal(ecd_compress("escaped", "escaped.coded", &plain, &report, &diag), ECD_OK);
+    assert_true(report.tensors_coded > 0 && report.tensors_shared > 0);
+    ecd_file file;
+    assert_int_equal(ecd_decompress("escaped.coded", "escaped.back", &plain, &report, &diag), ECD_OK);
+    assert_int_equal(ecd_file_map("escaped.coded/model.safetensors", &file, &diag), ECD_OK);
+    assert_int_equal(report.source_bytes, file.size_bytes); // twins are not counted again
+    ecd_file_unmap(&file);
+    remove_folder("escaped");
+    remove_folder("escaped.coded");
+    remove_folder("escaped.back");
+    free(data);
+}
+
 static bool stop_at_once(void *opaque, const ecd_work_progress *progress)
 {
     (void)opaque;
@@ -396,6 +435,7 @@ int main(void)
         cmocka_unit_test(originals_come_back), cmocka_unit_test(twins_are_stored_once),
         cmocka_unit_test(quantizes_rows),      cmocka_unit_test(nothing_half_written),
         cmocka_unit_test(full_disk),           cmocka_unit_test(index_follows_its_shards),
+        cmocka_unit_test(escaped_names_fit),
     };
     char folder[] = "test_compress_XXXXXX";
     if (!mkdtemp(folder) || chdir(folder))
