@@ -32,11 +32,7 @@ static ecd_status add_file(ecd_checkpoint *cp, const char *path, ecd_diag *diag)
     }
     cp->files[cp->file_count++] = file;
     bool pickled = ends_with(path, ".bin") || ends_with(path, ".pt") || ends_with(path, ".pth");
-    if (!pickled)
-        return ecd_safetensors_list(cp, file, diag);
-    status = ecd_fail(diag, ECD_DATA, "a torch pickle, expected safetensors");
-    ecd_diag_file(diag, path);
-    return status;
+    return pickled ? ecd_torch_list(cp, file, diag) : ecd_safetensors_list(cp, file, diag);
 }
 
 static int compare_strings(const void *a, const void *b)

@@ -69,6 +69,7 @@ static void checkpoints(void **cmocka)
 {
     (void)cmocka;
     check(open_checkpoint, ECD_TEST_DATA "/models/dit_a/transformer");
+    check(open_checkpoint, ECD_TEST_DATA "/models/dit_a_legacy/transformer");
     check(open_checkpoint, ECD_TEST_DATA "/models/dit_a_fp8_channel/transformer");
 }
 

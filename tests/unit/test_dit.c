@@ -7,7 +7,7 @@
 #include "dit/transformer/transformer.h"
 #include "weights/model_folder.h"
 
-static const char *const models[] = {"dit_a",           "dit_b",           "dit_a_fp8_tensor",
+static const char *const models[] = {"dit_a",           "dit_b",           "dit_a_legacy",     "dit_a_fp8_tensor",
                                      "dit_a_fp8_comfy", "dit_a_fp8_block", "dit_a_fp8_channel"};
 
 typedef struct subject {

@@ -139,6 +139,7 @@ static void test_ref(void **state)
     (void)state;
     check_model("dit_a", "ref");
     check_model("dit_b", "ref");
+    check_model("dit_a_legacy", "ref");
 }
 
 static void test_cpu(void **state)
@@ -148,6 +149,7 @@ static void test_cpu(void **state)
         skip(); // a build without it
     check_model("dit_a", "cpu");
     check_model("dit_b", "cpu");
+    check_model("dit_a_legacy", "cpu");
 }
 
 static void test_fp8(void **state)

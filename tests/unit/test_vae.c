@@ -7,7 +7,7 @@
 #include "vae/vae_internal.h"
 #include "weights/json.h"
 
-static const char *const models[] = {"dit_a", "dit_b"};
+static const char *const models[] = {"dit_a", "dit_b", "dit_a_legacy"};
 enum { MODELS = sizeof models / sizeof *models };
 
 typedef struct subject {
