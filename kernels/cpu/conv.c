@@ -5,7 +5,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/shape.h"
 
-enum { JOINED = 384 }; // input channels of the taps that are summed in one pass
+enum { DEPTH = 384 }; // terms of a sum that are added in one pass
 
 typedef struct job {
     ecd_backend *be;
@@ -49,6 +49,16 @@ ecd_conv_weight *ECD_NAME(conv_prepare)(ecd_backend *be, const ecd_conv_shape *s
     return packed;
 }
 
+static void widen_row(ecd_dtype act, const char *from, int64_t count, float *to)
+{
+    if (act == ECD_F32) {
+        memcpy(to, from, (size_t)count * sizeof *to);
+        return;
+    }
+    for (int64_t i = 0; i < count; i += LANES)
+        vstore_some(ECD_F32, to + i, vload_some(ECD_BF16, from + 2 * i, count - i), count - i);
+}
+
 // Row y of the picture with its padding, upsampled and widened, into scratch.
 static void fill_row(const job *j, int64_t y, float *to)
 {
@@ -62,18 +72,22 @@ static void fill_row(const job *j, int64_t y, float *to)
     const char *from = (const char *)j->op->x + (size_t)(y / grow * j->op->width * in) * vsize(act);
     memset(to, 0, (size_t)(s->pad_before * in) * sizeof *to);
     to += s->pad_before * in;
-    for (int64_t x = 0; x < j->in_width; x++, to += in)
-        for (int64_t c = 0; c < in; c += LANES)
-            vstore_some(ECD_F32, to + c,
-                        vload_some(act, from + (size_t)(x / grow * in + c) * vsize(act), in - c), in - c);
+    if (grow == 1) {
+        widen_row(act, from, j->in_width * in, to);
+        to += j->in_width * in;
+    }
+    for (int64_t x = 0; grow == 2 && x < j->op->width; x++, to += 2 * in) {
+        widen_row(act, from + (size_t)(x * in) * vsize(act), in, to);
+        memcpy(to + in, to, (size_t)in * sizeof *to);
+    }
     memset(to, 0, (size_t)(s->pad_after * in) * sizeof *to);
 }
 
-static void store_pixel(const job *j, const float *sum, int64_t pixel, int64_t first)
+// PANEL or fewer channels of a pixel, from channel `first`; the types are constants at each call.
+ALWAYS_INLINE void store_pixel(const ecd_conv *op, const ecd_dtype act, const ecd_dtype type, const float *sum,
+                               int64_t pixel, int64_t first)
 {
-    const ecd_conv *op = j->op;
     int64_t channels = op->w->shape.out_channels;
-    ecd_dtype act = ecd_cpu_act(j->be), type = op->out_f32 ? ECD_F32 : act;
     for (int64_t n = 0; n < PANEL && first + n < channels; n += LANES) {
         int64_t left = channels - first - n;
         size_t at = (size_t)(pixel * channels + first + n);
@@ -84,23 +98,34 @@ static void store_pixel(const job *j, const float *sum, int64_t pixel, int64_t f
     }
 }
 
+static void store_pixels(const job *j, const float *sums, int64_t pixel, int64_t count, int64_t first)
+{
+    bool narrow = ecd_cpu_act(j->be) == ECD_BF16;
+    for (int64_t p = 0; p < count; p++, sums += PANEL) {
+        if (!narrow)
+            store_pixel(j->op, ECD_F32, ECD_F32, sums, pixel + p, first);
+        else if (j->op->out_f32)
+            store_pixel(j->op, ECD_BF16, ECD_F32, sums, pixel + p, first);
+        else
+            store_pixel(j->op, ECD_BF16, ECD_BF16, sums, pixel + p, first);
+    }
+}
+
 static void run_panel(const job *j, const float *rows, int64_t n, int64_t y, int64_t count, float *sums)
 {
     const ecd_conv_shape *s = &j->op->w->shape;
-    int64_t in = s->in_channels, taps = s->kernel * s->kernel, width = j->out_width;
-    const float *panel = j->op->w->values + n * taps * in;
+    int64_t in = s->in_channels, deep = s->kernel * in, width = j->out_width;
+    const float *panel = j->op->w->values + n * s->kernel * deep;
     memset(sums, 0, (size_t)(count * width * PANEL) * sizeof *sums);
-    // The taps of a kernel row lie side by side in the picture and in the panel: one longer sum, in the same order, as
-    // long as its panel stays in the first cache.
-    int64_t joined = s->kernel * in <= JOINED ? s->kernel : 1;
-    for (int64_t tap = 0; tap < taps; tap += joined)
-        for (int64_t r = 0; r < count; r++) {
-            const float *x = rows + ((r * s->stride + tap / s->kernel) * j->padded_width + tap % s->kernel) * in;
-            ECD_NAME(gemm_panel)(width, joined * in, x, s->stride * in, panel + tap * in * PANEL,
-                                 sums + r * width * PANEL, PANEL);
-        }
-    for (int64_t p = 0; p < count * width; p++)
-        store_pixel(j, sums + p * PANEL, y * width + p, n);
+    // The taps of a kernel row lie side by side in the picture and in the panel: one sum, in pieces whose panel stays in
+    // the first cache.
+    for (int64_t y_tap = 0; y_tap < s->kernel; y_tap++)
+        for (int64_t k = 0; k < deep; k += DEPTH)
+            for (int64_t r = 0; r < count; r++)
+                ECD_NAME(gemm_panel)(width, deep - k < DEPTH ? deep - k : DEPTH,
+                                     rows + (r * s->stride + y_tap) * j->padded_width * in + k, s->stride * in,
+                                     panel + (y_tap * deep + k) * PANEL, sums + r * width * PANEL, PANEL);
+    store_pixels(j, sums, y * width, count * width, n);
 }
 
 static void run_part(void *context, int64_t part, int thread)

@@ -73,7 +73,6 @@ static ecd_backend_ops level_ops(ecd_cpu_level level)
         .upload = ecd_host_copy,
         .download = ecd_host_copy,
         .copy = ecd_host_copy,
-        .add_rows = ecd_cpu_add_rows,
         .patchify = ecd_cpu_patchify,
         .unpatchify = ecd_cpu_unpatchify,
         .conv_free = ecd_cpu_conv_free,

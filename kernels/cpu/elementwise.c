@@ -1,19 +1,74 @@
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/widen.h"
 #include "kernels/shape.h"
+
+enum { CHUNK = 1 << 14 }; // elements of a part: enough to be worth another thread
+
+typedef struct job {
+    ecd_dtype from, to;
+    const void *x;
+    void *out;
+    int64_t count;
+    bool silu;
+} job;
+
+ALWAYS_INLINE void convert(const job *j, const ecd_dtype from, const ecd_dtype to, const bool silu, int64_t begin,
+                           int64_t end)
+{
+    const char *x = j->x;
+    char *out = j->out;
+    for (int64_t i = begin; i < end; i += LANES) {
+        vf v = vload_some(from, x + (size_t)i * vsize(from), end - i);
+        vstore_some(to, out + (size_t)i * vsize(to), silu ? vsilu(v) : v, end - i);
+    }
+}
+
+static void run_part(void *context, int64_t part, int thread)
+{
+    (void)thread;
+    const job *j = context;
+    int64_t begin = part * CHUNK, end = begin + CHUNK < j->count ? begin + CHUNK : j->count;
+    if (j->silu && j->to == ECD_BF16)
+        convert(j, ECD_F32, ECD_BF16, true, begin, end);
+    else if (j->silu)
+        convert(j, ECD_F32, ECD_F32, true, begin, end);
+    else if (j->to == ECD_BF16)
+        convert(j, ECD_F32, ECD_BF16, false, begin, end);
+    else if (j->from == ECD_BF16)
+        convert(j, ECD_BF16, ECD_F32, false, begin, end);
+    else
+        convert(j, ECD_F32, ECD_F32, false, begin, end);
+}
+
+static void run(ecd_backend *be, job *j)
+{
+    if (ecd_backend_ok(be) && j->count > 0)
+        ecd_pool_run(ecd_cpu_of(be)->pool, (j->count + CHUNK - 1) / CHUNK, run_part, j);
+}
 
 void ECD_NAME(to_act)(ecd_backend *be, const float *x, int64_t count, bool silu, void *out)
 {
-    ecd_dtype act = ecd_cpu_act(be);
-    for (int64_t i = 0; ecd_backend_ok(be) && i < count; i += LANES) {
-        vf v = vload_some(ECD_F32, x + i, count - i);
-        vstore_some(act, (char *)out + (size_t)i * be->act_bytes, silu ? vsilu(v) : v, count - i);
-    }
+    run(be, &(job){ECD_F32, ecd_cpu_act(be), x, out, count, silu});
 }
 
 void ECD_NAME(to_f32)(ecd_backend *be, const void *x, int64_t count, float *out)
 {
-    ecd_dtype act = ecd_cpu_act(be);
-    for (int64_t i = 0; ecd_backend_ok(be) && i < count; i += LANES)
-        vstore_some(ECD_F32, out + i, vload_some(act, (const char *)x + (size_t)i * be->act_bytes, count - i),
-                    count - i);
+    run(be, &(job){ecd_cpu_act(be), ECD_F32, x, out, count, false});
+}
+
+void ECD_NAME(add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
+{
+    if (!ecd_shape_rows(be, table, ids, count))
+        return;
+    ecd_pack rows = {table->dtype, table->data, table->cols, false};
+    const ecd_weight *scaled = ecd_block_scaled(table);
+    for (int64_t i = 0; i < count; i++) {
+        vf scale = vsplat(ecd_weight_row_scale(table, ids[i]));
+        float *to = out + i * table->cols;
+        for (int64_t k = 0; k < table->cols; k += LANES) {
+            int64_t left = table->cols - k;
+            vf v = ecd_widen(table->dtype, &rows, scaled, ids[i], k, left) * scale;
+            vstore_some(ECD_F32, to + k, vload_some(ECD_F32, to + k, left) + v, left);
+        }
+    }
 }

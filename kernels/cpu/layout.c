@@ -12,12 +12,6 @@ static void put(const ecd_backend *be, void *out, int64_t at, float v)
         ((float *)out)[at] = v;
 }
 
-// The rest moves floats or widens a few rows: the reference's code does.
-void ecd_cpu_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
-{
-    ecd_ref_add_rows(be, table, ids, count, out);
-}
-
 void ecd_cpu_patchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
                       int patch, void *out)
 {
@@ -33,6 +27,7 @@ void ecd_cpu_patchify(ecd_backend *be, const float *x, int64_t batch, int64_t ch
                             put(be, out, at++, x[((b * channels + c) * height + y + i) * width + left + k]);
 }
 
+// What moves f32 to f32 is the reference's code.
 void ecd_cpu_unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height,
                         int64_t width, int patch, float *out)
 {

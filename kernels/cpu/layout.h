@@ -4,7 +4,6 @@
 
 #include "kernels/backend.h"
 
-void ecd_cpu_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out);
 void ecd_cpu_patchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
                       int patch, void *out);
 void ecd_cpu_unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height,

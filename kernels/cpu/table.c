@@ -7,6 +7,7 @@ void ECD_NAME(fill)(ecd_backend_ops *ops)
     ops->attention = ECD_NAME(attention);
     ops->to_act = ECD_NAME(to_act);
     ops->to_f32 = ECD_NAME(to_f32);
+    ops->add_rows = ECD_NAME(add_rows);
     ops->conv_prepare = ECD_NAME(conv_prepare);
     ops->conv = ECD_NAME(conv);
     ops->group_norm = ECD_NAME(group_norm);

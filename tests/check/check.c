@@ -95,6 +95,41 @@ void ecd_check_close(ecd_check *check, const char *what, const float *expected, 
     ecd_check_true(check, text, same_kind && worst <= check->tolerance);
 }
 
+float *ecd_check_values(ecd_check *check, size_t count)
+{
+    float *values = malloc(count * sizeof *values);
+    if (!values)
+        abort();
+    ecd_check_fill(check, values, count, true);
+    return values;
+}
+
+void ecd_check_run(ecd_check *check, const ecd_check_case *c)
+{
+    size_t size = c->out_act ? check->one->act_bytes : 4, x_size = c->x_act ? check->one->act_bytes : 4;
+    float *expected = calloc(c->out, sizeof *expected);
+    ecd_guarded from = ecd_guarded_new(c->in * x_size, x_size);
+    ecd_guarded one = ecd_guarded_new(c->out * size, size), two = ecd_guarded_new(c->out * size, size);
+    if (c->x_act)
+        ecd_check_as_act(check->one, c->x, c->in, from.data);
+    else
+        memcpy(from.data, c->x, c->in * 4);
+    memset(one.data, 0, c->out * size);
+    memset(two.data, 0, c->out * size);
+    c->run(check->ref, c->parameters, c->x, expected);
+    c->run(check->one, c->parameters, from.data, one.data);
+    c->run(check->two, c->parameters, from.data, two.data);
+    ecd_check_close(check, c->what, expected, one.data, c->out_act, c->out);
+    char text[160];
+    snprintf(text, sizeof text, "%s: equal bits with two threads, and canaries", c->what);
+    ecd_check_true(check, text, !memcmp(one.data, two.data, c->out * size) && ecd_guarded_intact(&one) &&
+                                    ecd_guarded_intact(&two) && ecd_guarded_intact(&from));
+    free(expected);
+    ecd_guarded_free(&from);
+    ecd_guarded_free(&one);
+    ecd_guarded_free(&two);
+}
+
 static int open_all(ecd_check *check, ecd_compute compute, bool wide)
 {
     ecd_diag diag = {0};
@@ -134,6 +169,8 @@ int main(int argc, char **argv)
         } else {
             ecd_check_linear(&check);
             ecd_check_vision(&check);
+            ecd_check_layout(&check);
+            ecd_check_batch(&check);
         }
         ecd_check_true(&check, "no failure is kept",
                        !ecd_backend_check(check.one, NULL) && !ecd_backend_check(check.two, NULL));

@@ -33,8 +33,24 @@ void ecd_check_close(ecd_check *check, const char *what, const float *expected, 
                      size_t count);
 void ecd_check_true(ecd_check *check, const char *what, bool holds);
 
+// Runs one operation on the same input in ref and in cpu with one and two threads: near to ref, equal bits, canaries.
+// x: act if x_act, else f32; out: act if out_act, else f32, begun from zeros.
+typedef void (*ecd_check_runner)(ecd_backend *be, const void *parameters, const void *x, void *out);
+typedef struct ecd_check_case {
+    const char *what;
+    ecd_check_runner run;
+    const void *parameters;
+    const float *x;
+    bool x_act, out_act;
+    size_t in, out; // elements
+} ecd_check_case;
+void ecd_check_run(ecd_check *check, const ecd_check_case *c);
+float *ecd_check_values(ecd_check *check, size_t count); // to be freed
+
 void ecd_check_linear(ecd_check *check);
 void ecd_check_vision(ecd_check *check); // convolution, group norm, norm, attention, elementwise
+void ecd_check_layout(ecd_check *check); // patches, channel layouts, rows of tables, conversions
+void ecd_check_batch(ecd_check *check);  // a picture alone and among others
 void ecd_check_bench(ecd_check *check);
 
 #endif

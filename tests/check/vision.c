@@ -5,41 +5,10 @@
 
 #include "tests/check/check.h"
 
-typedef void (*runner)(ecd_backend *be, const void *parameters, const void *x, void *out);
-
-// Runs one operation on the same random input in ref and in cpu with one and two threads.
-static void compare(ecd_check *check, const char *what, runner run, const void *parameters, float *x, bool x_act,
-                    size_t in, size_t out)
+static void compare(ecd_check *check, const char *what, ecd_check_runner run, const void *parameters, float *x,
+                    bool x_act, size_t in, size_t out)
 {
-    size_t size = check->one->act_bytes, x_size = x_act ? size : 4;
-    float *expected = calloc(out, sizeof *expected);
-    ecd_guarded from = ecd_guarded_new(in * x_size, x_size);
-    ecd_guarded one = ecd_guarded_new(out * size, size), two = ecd_guarded_new(out * size, size);
-    if (x_act)
-        ecd_check_as_act(check->one, x, in, from.data);
-    else
-        memcpy(from.data, x, in * 4);
-    memset(one.data, 0, out * size);
-    memset(two.data, 0, out * size);
-    run(check->ref, parameters, x, expected);
-    run(check->one, parameters, from.data, one.data);
-    run(check->two, parameters, from.data, two.data);
-    ecd_check_close(check, what, expected, one.data, true, out);
-    char text[160];
-    snprintf(text, sizeof text, "%s: equal bits with two threads, and canaries", what);
-    ecd_check_true(check, text, !memcmp(one.data, two.data, out * size) && ecd_guarded_intact(&one) &&
-                                    ecd_guarded_intact(&two));
-    free(expected);
-    ecd_guarded_free(&from);
-    ecd_guarded_free(&one);
-    ecd_guarded_free(&two);
-}
-
-static float *random_values(ecd_check *check, size_t count)
-{
-    float *values = malloc(count * sizeof *values);
-    ecd_check_fill(check, values, count, true);
-    return values;
+    ecd_check_run(check, &(ecd_check_case){what, run, parameters, x, x_act, true, in, out});
 }
 
 typedef struct conv_case {
@@ -78,8 +47,8 @@ static void check_conv(ecd_check *check)
         size_t out = (size_t)(height * width * c.shape.out_channels);
         c.w = (ecd_weight){.dtype = ECD_F32, .rows = c.shape.out_channels,
                            .cols = c.shape.in_channels * c.shape.kernel * c.shape.kernel};
-        float *weights = random_values(check, (size_t)(c.w.rows * c.w.cols)), *bias = random_values(check, 64);
-        float *x = random_values(check, in);
+        float *weights = ecd_check_values(check, (size_t)(c.w.rows * c.w.cols)), *bias = ecd_check_values(check, 64);
+        float *x = ecd_check_values(check, in);
         x[in / 2] = i == 2 ? NAN : x[in / 2];
         c.w.data = weights;
         c.bias = bias;
@@ -110,7 +79,7 @@ static void run_norm(ecd_backend *be, const void *parameters, const void *x, voi
 
 static void check_norms(ecd_check *check)
 {
-    float *vectors = random_values(check, 4096);
+    float *vectors = ecd_check_values(check, 4096);
     static const int64_t shapes[][3] = {{1, 6, 3}, {70, 32, 8}, {257, 48, 3}, {300, 34, 2}};
     for (int i = 0; i < 4; i++) {
         ecd_group_norm op = {.pixels = shapes[i][0], .channels = shapes[i][1], .groups = shapes[i][2], .eps = 1e-6f,
@@ -118,7 +87,7 @@ static void check_norms(ecd_check *check)
         ecd_norm norm = {.rows = shapes[i][0], .cols = shapes[i][1], .eps = 1e-6f, .shift = i ? vectors : NULL,
                          .scale = i ? vectors + 7 : NULL, .group_rows = 64, .mod_stride = 101};
         size_t count = (size_t)(op.pixels * op.channels);
-        float *x = random_values(check, count);
+        float *x = ecd_check_values(check, count);
         compare(check, "group norm", run_group_norm, &op, x, true, count, count);
         compare(check, "norm", run_norm, &norm, x, false, count, count);
         x[count / 2] = NAN;
@@ -147,7 +116,7 @@ static void check_attention(ecd_check *check)
                             .kv_tokens = tokens, .q_stride = 3 * width, .k_stride = 3 * width, .v_stride = 3 * width,
                             .scale = 1 / sqrtf((float)shapes[i][2])};
         size_t out = (size_t)(op.batch * tokens * width);
-        float *x = random_values(check, 3 * out);
+        float *x = ecd_check_values(check, 3 * out);
         compare(check, "attention", run_attention, &op, x, true, 3 * out, out);
         x[3 * out / 2] = NAN;
         compare(check, "attention with NaN", run_attention, &op, x, true, 3 * out, out);
@@ -166,7 +135,7 @@ void ecd_check_vision(ecd_check *check)
     check_norms(check);
     check_attention(check);
     int64_t count = 37;
-    float *x = random_values(check, 37);
+    float *x = ecd_check_values(check, 37);
     memcpy(x, (float[]){NAN, INFINITY, -INFINITY, -0.0f, 1e-40f, 100.0f, -100.0f}, 7 * sizeof *x);
     compare(check, "silu", run_silu, &count, x, false, 37, 37);
     free(x);
