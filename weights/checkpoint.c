@@ -31,8 +31,7 @@ static ecd_status add_file(ecd_checkpoint *cp, const char *path, ecd_diag *diag)
         return status;
     }
     cp->files[cp->file_count++] = file;
-    bool pickled = ends_with(path, ".bin") || ends_with(path, ".pt") || ends_with(path, ".pth");
-    return pickled ? ecd_torch_list(cp, file, diag) : ecd_safetensors_list(cp, file, diag);
+    return ecd_torch_named(path) ? ecd_torch_list(cp, file, diag) : ecd_safetensors_list(cp, file, diag);
 }
 
 static int compare_strings(const void *a, const void *b)

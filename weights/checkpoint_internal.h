@@ -42,8 +42,10 @@ const char *ecd_tensor_shape_text(const ecd_tensor *tensor, char *out, size_t si
 // Tensors of one mapped file (appended to cp).
 ecd_status ecd_safetensors_list(ecd_checkpoint *cp, const ecd_file *file, ecd_diag *diag);
 
-// The same of a torch file (a zip archive with a pickle, .bin, .pt, .pth).
+// The same of a torch file (a zip archive with a pickle).
 ecd_status ecd_torch_list(ecd_checkpoint *cp, const ecd_file *file, ecd_diag *diag);
+// Does the path end as torch files do: .bin, .pt, .pth?
+bool ecd_torch_named(const char *path);
 
 // Old names to current ones; drops ".ecf8" and marks the containers.
 ecd_status ecd_names_update(ecd_checkpoint *cp, ecd_diag *diag);

@@ -60,7 +60,7 @@ ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **o
 
 ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_diag *diag)
 {
-    bool torch = ecd_ends_with(path, ".bin");
+    bool torch = ecd_torch_named(path);
     ecd_status status = ecd_tensor_file_open(path, torch, out, diag);
     if (status || torch) // which comes resolved
         return status;
@@ -89,14 +89,18 @@ static bool in_same_folder(const char *a, const char *b)
     return length == folder_length(b) && !memcmp(a, b, length);
 }
 
-static bool is_torch(const ecd_tree *tree, const char *path)
+bool ecd_tree_weights_are_torch(const ecd_tree *tree, const char *path)
 {
-    if (!ecd_ends_with(path, ".bin"))
-        return false;
+    static const char *const bases[] = {"diffusion_pytorch_model", "pytorch_model", "model"};
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    if (strncmp(name, "diffusion_pytorch_model", 23) && strncmp(name, "pytorch_model", 13))
+    bool named = false;
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        size_t length = strlen(bases[i]);
+        named |= !strncmp(name, bases[i], length) && (name[length] == '.' || name[length] == '-');
+    }
+    if (!named || !ecd_ends_with(path, ".bin"))
         return false;
-    for (size_t i = 0; i < tree->count; i++) // beside safetensors it is a second copy, and is copied as it is
+    for (size_t i = 0; i < tree->count; i++)
         if (in_same_folder(tree->entries[i].path, path) && ecd_ends_with(tree->entries[i].path, ".safetensors"))
             return false;
     return true;
@@ -106,7 +110,8 @@ static bool holds_weights(const ecd_tree *tree, const char *config)
 {
     for (size_t i = 0; i < tree->count; i++) {
         const char *path = tree->entries[i].path;
-        if (in_same_folder(path, config) && (ecd_ends_with(path, ".safetensors") || is_torch(tree, path)))
+        if (in_same_folder(path, config) &&
+            (ecd_ends_with(path, ".safetensors") || ecd_tree_weights_are_torch(tree, path)))
             return true;
     }
     return false;
@@ -121,7 +126,7 @@ static bool is_index(const char *path)
 static bool is_torch_index(const ecd_tree *tree, const char *index)
 {
     for (size_t i = 0; ecd_ends_with(index, ".bin.index.json") && i < tree->count; i++)
-        if (in_same_folder(tree->entries[i].path, index) && is_torch(tree, tree->entries[i].path))
+        if (in_same_folder(tree->entries[i].path, index) && ecd_tree_weights_are_torch(tree, tree->entries[i].path))
             return true;
     return false;
 }
@@ -162,7 +167,8 @@ static ecd_status write_marked(const char *from, const char *to, uint64_t *writt
 static ecd_status compress_entry(ecd_work *work, const ecd_tree *tree, const ecd_tree_entry *entry, const char *from,
                                  char *to, ecd_diag *diag)
 {
-    bool torch = is_torch(tree, entry->path), tensors = torch || ecd_ends_with(entry->path, ".safetensors");
+    bool torch = ecd_tree_weights_are_torch(tree, entry->path),
+         tensors = torch || ecd_ends_with(entry->path, ".safetensors");
     const char *name = strrchr(from, '/') + 1;
     if (tensors) {
         char *root = strndup(from, strlen(from) - strlen(entry->path));

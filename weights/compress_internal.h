@@ -36,6 +36,9 @@ ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **o
 // The same under current names, ECF8 tensors with their own types and shapes, aliases added, indexed.
 ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_diag *diag);
 
+// Is this file of the tree a component's torch weights? Beside safetensors it is a second copy, and does not count.
+bool ecd_tree_weights_are_torch(const ecd_tree *tree, const char *path);
+
 ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,
                              ecd_diag *diag);
 // compress_index.c. Writes an index of tensors whose shards are compressed already; with `torch` their names' ends change.

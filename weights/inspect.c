@@ -67,16 +67,19 @@ static ecd_status inspect_folder(const char *path, ecd_inspect_callback callback
     if (status)
         return status;
     for (size_t i = 0; !status && i < tree.count; i++) {
-        if (tree.entries[i].folder || !ecd_ends_with(tree.entries[i].path, ".safetensors"))
+        const char *name = tree.entries[i].path;
+        bool weights = ecd_ends_with(name, ".safetensors") || ecd_tree_weights_are_torch(&tree, name);
+        if (tree.entries[i].folder || !weights)
             continue;
-        char *full = ecd_path_join(path, tree.entries[i].path);
-        status = full ? inspect_file(full, tree.entries[i].path, callback, opaque, diag)
-                      : ecd_fail_memory(diag, strlen(path), "a path");
+        char *full = ecd_path_join(path, name);
+        status =
+            full ? inspect_file(full, name, callback, opaque, diag) : ecd_fail_memory(diag, strlen(path), "a path");
         free(full);
         files++;
     }
     if (!status && !files) {
-        status = ecd_fail(diag, ECD_USAGE, "no safetensors file in it, expected a model's or a component's folder");
+        status = ecd_fail(diag, ECD_USAGE,
+                          "no .safetensors or .bin weights in it, expected a model's or a component's folder");
         ecd_diag_file(diag, path);
     }
     ecd_tree_free(&tree);

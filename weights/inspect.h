@@ -18,7 +18,8 @@ typedef struct ecd_inspect_tensor {
 // Called once a tensor, in file order; true stops with ECD_INTERRUPTED. What it is given lives during the call.
 typedef bool (*ecd_inspect_callback)(void *opaque, const ecd_inspect_tensor *tensor);
 
-// `path` is a safetensors file, a component's folder or a model's.
+// `path` is a safetensors or torch file, a component's folder or a model's. In a folder, every safetensors file is shown,
+// and the .bin weights of components that have no safetensors.
 ecd_status ecd_inspect(const char *path, ecd_inspect_callback callback, void *opaque, ecd_diag *diag);
 
 #endif

@@ -207,6 +207,18 @@ static ecd_status read_pickle(lister *l)
     return root ? list_dict(l, root) : ecd_pickle_fail(&l->pickle, "no tensors, expected a dictionary of them");
 }
 
+bool ecd_torch_named(const char *path)
+{
+    static const char *const ends[] = {".bin", ".pt", ".pth"};
+    size_t length = strlen(path);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t end = strlen(ends[i]);
+        if (length >= end && !strcmp(path + length - end, ends[i]))
+            return true;
+    }
+    return false;
+}
+
 ecd_status ecd_torch_list(ecd_checkpoint *cp, const ecd_file *file, ecd_diag *diag)
 {
     ecd_diag own = {0}; // the pickle reader looks into it

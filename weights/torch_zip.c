@@ -20,6 +20,7 @@ struct ecd_torch_zip {
     char folder[NAME_BYTES]; // with its slash, or empty
     ecd_torch_entry *seen;   // by entry: what was opened already, so that nothing is inflated twice
     uint64_t entries;
+    uint64_t inflated_from; // compressed bytes of all entries inflated so far
 };
 
 static zip_int64_t read_mapping(ecd_torch_zip *zip, void *data, zip_uint64_t length)
@@ -200,6 +201,10 @@ static ecd_status inflate_entry(ecd_torch_zip *zip, zip_file_t *entry, const zip
     char extra;
     if (stat->comp_size > zip->file->size_bytes || stat->size / DEFLATE_MAX_RATIO > stat->comp_size)
         return fail_entry(zip, stat->name, "impossible sizes, expected those of a deflated entry", diag);
+    // Entries that share their bytes would let a small file take any amount of memory.
+    zip->inflated_from += stat->comp_size;
+    if (zip->inflated_from > zip->file->size_bytes)
+        return fail_entry(zip, stat->name, "overlaps other entries, expected one of its own bytes", diag);
     uint8_t *buffer = malloc(stat->size + 1);
     if (!buffer)
         return ecd_fail_memory(diag, stat->size, "a deflated entry");
