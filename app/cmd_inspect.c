@@ -36,6 +36,9 @@ static void print_row(const ecd_inspect_tensor *row)
            (unsigned long long)row->stored_bytes, bits_a_weight(row->stored_bytes, t->count));
     if (row->measured)
         printf(" %6.3f %6.3f %6.3f", row->stats.exponent_bits, row->stats.bound_bits, row->stats.byte_bits);
+    if (row->fit.valid)
+        printf(" %6.3f %6.3f %9.3g %6.2f %6.2f", row->fit.alpha, row->fit.alpha_error, row->fit.scale, row->fit.low_bits,
+               row->fit.high_bits);
     putchar('\n');
 }
 
@@ -58,6 +61,12 @@ static cJSON *row_json(const ecd_inspect_tensor *row)
         ok = cJSON_AddNumberToObject(object, "exponent_entropy", row->stats.exponent_bits) &&
              cJSON_AddNumberToObject(object, "bound_bits", row->stats.bound_bits) &&
              cJSON_AddNumberToObject(object, "byte_entropy", row->stats.byte_bits);
+    if (ok && row->fit.valid)
+        ok = cJSON_AddNumberToObject(object, "alpha", row->fit.alpha) &&
+             cJSON_AddNumberToObject(object, "alpha_error", row->fit.alpha_error) &&
+             cJSON_AddNumberToObject(object, "alpha_scale", row->fit.scale) &&
+             cJSON_AddNumberToObject(object, "entropy_low", row->fit.low_bits) &&
+             cJSON_AddNumberToObject(object, "entropy_high", row->fit.high_bits);
     if (ok)
         return object;
     cJSON_Delete(object);
@@ -86,6 +95,9 @@ static void print_totals(const totals *sum)
            (unsigned long long)sum->raw_bytes,
            sum->raw_bytes ? 100.0 * (double)sum->stored_bytes / (double)sum->raw_bytes : 100.0,
            bits_a_weight(sum->stored_bytes, sum->elements));
+    printf("alpha: a stable law by McCulloch's quantiles (1986), +- its standard error; low <= H(E) <= high by the law; "
+           "the paper's limit FP4.67: %.2f bits\n",
+           ECD_ALPHA_LIMIT_BITS);
 }
 
 static bool print_json(cJSON *root, const totals *sum)
@@ -93,7 +105,9 @@ static bool print_json(cJSON *root, const totals *sum)
     bool ok = cJSON_AddNumberToObject(root, "weights", (double)sum->elements) &&
               cJSON_AddNumberToObject(root, "bytes", (double)sum->stored_bytes) &&
               cJSON_AddNumberToObject(root, "raw_bytes", (double)sum->raw_bytes) &&
-              cJSON_AddNumberToObject(root, "bits_per_weight", bits_a_weight(sum->stored_bytes, sum->elements));
+              cJSON_AddNumberToObject(root, "bits_per_weight", bits_a_weight(sum->stored_bytes, sum->elements)) &&
+              cJSON_AddStringToObject(root, "alpha_method", "McCulloch 1986, quantiles, beta = 0") &&
+              cJSON_AddNumberToObject(root, "limit_bits", ECD_ALPHA_LIMIT_BITS);
     char *text = ok ? cJSON_Print(root) : NULL;
     if (text)
         puts(text);
@@ -119,8 +133,8 @@ int ecd_cmd_inspect(int argc, char **argv)
         sum.tensors = root ? cJSON_AddArrayToObject(root, "tensors") : NULL;
         sum.failed = !sum.tensors;
     } else {
-        printf("%-64s %-8s %-16s %-12s %12s %7s %6s %6s %6s\n", "tensor", "type", "shape", "stored as", "bytes",
-               "bits/w", "H(E)", "bound", "H(byte)");
+        printf("%-64s %-8s %-16s %-12s %12s %7s %6s %6s %6s %6s %6s %9s %6s %6s\n", "tensor", "type",
+               "shape", "stored as", "bytes", "bits/w", "H(E)", "bound", "H(byte)", "alpha", "+-", "scale", "low", "high");
     }
     if (!sum.failed)
         status = ecd_inspect(argv[first], add_row, &sum, &diag);

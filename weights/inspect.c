@@ -26,6 +26,8 @@ static ecd_status measure(const ecd_tensor *tensor, ecd_inspect_tensor *out, ecd
     }
     if (!status && dtype && tensor->count)
         out->measured = ecf8_stats_of(elements, tensor->count, dtype, &out->stats) == ECF8_OK;
+    if (!status && out->measured)
+        status = ecd_alpha_fit_of(elements, tensor->count, tensor->dtype, &out->fit, diag);
     free(decoded);
     free(tables);
     return status;

@@ -2,6 +2,7 @@
 #ifndef ECD_WEIGHTS_INSPECT_H
 #define ECD_WEIGHTS_INSPECT_H
 
+#include "weights/alpha_fit.h"
 #include "weights/coded.h"
 
 typedef struct ecd_inspect_tensor {
@@ -13,6 +14,7 @@ typedef struct ecd_inspect_tensor {
     ecf8_mode mode;
     bool measured;         // `stats` is valid: E4M3, E5M2, BF16 and F16
     ecf8_stats stats;
+    ecd_alpha_fit fit;     // of the decoded numbers
 } ecd_inspect_tensor;
 
 // Called once a tensor, in file order; true stops with ECD_INTERRUPTED. What it is given lives during the call.

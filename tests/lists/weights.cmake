@@ -5,6 +5,7 @@ ecd_test(test_model_folder unit/test_model_folder.c LIBS ecd_weights)
 ecd_test(test_store unit/test_store.c LIBS ecd_weights)
 ecd_test(test_compress unit/test_compress.c LIBS ecd_weights)
 ecd_test(test_alpha_fit unit/test_alpha_fit.c LIBS ecd_weights)
+ecd_test(test_alpha_fit unit/test_alpha_fit.c LIBS ecd_weights)
 
 # Not a test: what docs/SPEED.md says under "Store" is measured by it.
 add_executable(ecd_load_bench EXCLUDE_FROM_ALL bench/load_bench.c)
