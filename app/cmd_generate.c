@@ -2,6 +2,7 @@
 #include "app/common.h"
 #include "app/find_model.h"
 #include "app/generate.h"
+#include "app/model_defaults.h"
 
 #include "base/process.h"
 
@@ -13,13 +14,9 @@ static ecd_status take_defaults(ecd_generate *g, ecd_diag *diag)
     ecd_settings *s = &g->settings;
     int64_t steps;
     double guidance;
-    ecd_status status = ecd_json_int(g->folder.generation, "num_inference_steps", 50, 1, 1000, &steps, diag);
-    if (!status)
-        status = ecd_json_number(g->folder.generation, "guidance_scale", 4.0, &guidance, diag);
-    if (status) {
-        ecd_diag_file(diag, "generation_config.json");
+    ecd_status status = ecd_model_defaults(&g->folder, &steps, &guidance, diag);
+    if (status)
         return status;
-    }
     s->steps = s->steps ? s->steps : steps;
     s->guidance = isnan(s->guidance) ? guidance : s->guidance;
     return ECD_OK;

@@ -1,0 +1,111 @@
+// What the files of `ecdit bench` share: settings, figures, measurements.
+//
+// A measurement is one process: this program again, with the hidden command bench-run, which draws one batch on one
+// path and writes its figures as one line of JSON to standard output. So the peak of resident memory is the path's own.
+#ifndef ECD_APP_BENCH_H
+#define ECD_APP_BENCH_H
+
+#include "app/options.h"
+#include "app/sha256.h"
+#include "base/file.h"
+#include "dit/pipeline/pipeline.h"
+
+#include <cjson/cJSON.h>
+
+enum { ECD_BENCH_MAX_BATCH = 64, ECD_BENCH_MAX_RUNS = 1000, ECD_BENCH_TEXT = 128 };
+
+typedef enum ecd_bench_path { ECD_BENCH_ECF8, ECD_BENCH_RAW, ECD_BENCH_PATHS } ecd_bench_path;
+
+typedef enum ecd_bench_figure {
+    ECD_BENCH_OPEN,           // seconds, once a process: reading, checking, encoding or decoding at opening
+    ECD_BENCH_DENOISE,        // seconds a picture, all steps
+    ECD_BENCH_VAE,            // seconds a picture
+    ECD_BENCH_PICTURE,        // seconds a picture: denoise and VAE
+    ECD_BENCH_DECODE_HIDDEN,  // seconds a picture: decoding of weights while others compute
+    ECD_BENCH_DECODE_EXPOSED, // seconds a picture: decoding that compute waited for
+    ECD_BENCH_WEIGHTS,        // bytes held for the transformer's weights
+    ECD_BENCH_UNCOMPRESSED,   // bytes of the same weights uncompressed
+    ECD_BENCH_BUFFERS,        // bytes of decoded blocks
+    ECD_BENCH_ACTIVATIONS,    // bytes planned for the transformer's activations
+    ECD_BENCH_VAE_WEIGHTS,
+    ECD_BENCH_VAE_ACTIVATIONS,
+    ECD_BENCH_PEAK_RSS,       // bytes resident at most, the whole process
+    ECD_BENCH_FIGURES,
+} ecd_bench_figure;
+
+typedef struct ecd_bench_figure_info {
+    const char *key;   // in JSON and CSV
+    const char *title; // in the table
+    bool is_bytes;     // else seconds
+} ecd_bench_figure_info;
+
+extern const ecd_bench_figure_info ecd_bench_figures[ECD_BENCH_FIGURES];
+extern const char *const ecd_bench_path_names[ECD_BENCH_PATHS]; // "ecf8", "raw"
+
+typedef struct ecd_bench_sample {
+    double values[ECD_BENCH_FIGURES];
+} ecd_bench_sample;
+
+// One picture's hash and who drew it first: every later drawing of this class and seed must agree.
+typedef struct ecd_bench_hash {
+    char sha256[ECD_SHA256_TEXT]; // "" until drawn
+    ecd_bench_path path;
+    int64_t batch;
+} ecd_bench_hash;
+
+// What a child says about itself beside its figures.
+typedef struct ecd_bench_context {
+    char backend[ECD_BENCH_TEXT], detail[ECD_BENCH_TEXT], compute[ECD_BENCH_TEXT];
+    int threads;
+    int64_t width, height;
+} ecd_bench_context;
+
+typedef struct ecd_bench_settings {
+    const char *model, *csv; // NULL: not given; borrowed from argv
+    ecd_option_list batches;
+    int64_t steps, runs, threads; // steps and threads 0: the model's default, all processors
+    int backend, compute;
+    bool json;
+} ecd_bench_settings;
+
+typedef struct ecd_bench {
+    ecd_bench_settings settings;
+    char *command; // the command line, owned
+    char *model_path, *model_name;
+    int64_t classes;
+    double guidance;
+    ecd_bench_context context;
+    ecd_bench_sample *samples; // [batches][paths][runs], owned
+    ecd_bench_hash hashes[ECD_BENCH_MAX_BATCH]; // of picture i
+} ecd_bench;
+
+typedef struct ecd_bench_summary {
+    double median, min, max;
+    bool defined; // false for a ratio to nothing
+} ecd_bench_summary;
+
+// Picture i of a batch, the same for every batch and path.
+ecd_picture_request ecd_bench_request(int64_t index, int64_t classes);
+
+// bench_spawn.c: one measurement in a process of its own. ECD_DATA if a picture is not the one drawn before.
+ecd_status ecd_bench_measure(ecd_bench *b, ecd_bench_path path, int64_t batch, ecd_bench_sample *out, ecd_diag *diag);
+// bench_reply.c: what the child wrote (a line of JSON) becomes figures, or the child's own diagnosis.
+ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch, const char *text, ecd_bench_sample *out,
+                                ecd_diag *diag);
+
+// bench_stats.c
+ecd_bench_sample *ecd_bench_samples(const ecd_bench *b, int batch_index, ecd_bench_path path); // [runs]
+ecd_bench_summary ecd_bench_summarise(double *values, int64_t count); // sorts the values
+ecd_status ecd_bench_figure_of(const ecd_bench *b, int batch_index, ecd_bench_path path, ecd_bench_figure figure,
+                               ecd_bench_summary *out, ecd_diag *diag);
+// Of ecf8 / raw, run by run: a pair is measured in turn, so that what else the machine does meets both.
+ecd_status ecd_bench_ratio_of(const ecd_bench *b, int batch_index, ecd_bench_figure figure, ecd_bench_summary *out,
+                              ecd_diag *diag);
+
+// bench_table.c, bench_json.c, bench_csv.c
+ecd_status ecd_bench_print_table(const ecd_bench *b, ecd_diag *diag);
+ecd_status ecd_bench_print_json(const ecd_bench *b, ecd_diag *diag);
+ecd_status ecd_bench_write_csv(const ecd_bench *b, ecd_writer *writer, ecd_diag *diag);
+const char *ecd_bench_compiler(void); // "gcc 12.2.0"
+
+#endif

@@ -1,0 +1,177 @@
+// ecdit bench-run: one measurement of bench, in a process of its own.
+//
+//   bench-run MODEL --weights ecf8|raw --batch N --steps N [--backend NAME] [--compute TYPE] [--threads N]
+//
+// Standard output gets one line of JSON: the figures, or the diagnosis. The parent prints it, so nothing goes to
+// standard error.
+#include "app/bench.h"
+#include "app/common.h"
+#include "app/generate.h"
+#include "app/model_defaults.h"
+#include "base/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct bench_run {
+    const char *model;
+    int weights, backend_name, compute;
+    int64_t batch, steps, threads;
+    ecd_model_folder folder;
+    ecd_backend *backend;
+    ecd_pipeline *pipeline;
+    ecd_pipeline_report opened, drawn; // after opening, after drawing
+    char hashes[ECD_BENCH_MAX_BATCH][ECD_SHA256_TEXT];
+} bench_run;
+
+static ecd_status parse(int argc, char **argv, bench_run *r, ecd_diag *diag)
+{
+    const ecd_option options[] = {
+        {"weights", 0, ECD_OPTION_CHOICE, &r->weights, NULL, 0, 0, ecd_weights_names},
+        {"batch", 0, ECD_OPTION_INT, &r->batch, NULL, 1, ECD_BENCH_MAX_BATCH, NULL},
+        {"steps", 0, ECD_OPTION_INT, &r->steps, NULL, 1, 1000, NULL},
+        {"backend", 0, ECD_OPTION_CHOICE, &r->backend_name, NULL, 0, 0, ecd_backend_names},
+        {"compute", 0, ECD_OPTION_CHOICE, &r->compute, NULL, 0, 0, ecd_compute_names},
+        {"threads", 0, ECD_OPTION_INT, &r->threads, NULL, 1, 1024, NULL},
+    };
+    int first;
+    ecd_status status = ecd_options_parse(argc, argv, options, sizeof options / sizeof *options, &first, diag);
+    if (status)
+        return status;
+    if (argc - first != 1)
+        return ecd_fail(diag, ECD_USAGE, "bench-run: expected one MODEL");
+    r->model = argv[first];
+    return ECD_OK;
+}
+
+static ecd_status take_hash(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width, ecd_diag *diag)
+{
+    bench_run *r = user;
+    ecd_sha256(rgb, (size_t)(height * width * 3), r->hashes[index]);
+    return ecd_interrupt_check(diag);
+}
+
+static ecd_status open_pipeline(bench_run *r, double guidance, ecd_diag *diag)
+{
+    const ecd_backend_options backend = {ecd_backend_names[r->backend_name], (ecd_compute)r->compute, (int)r->threads};
+    ecd_status status = ecd_backend_open(&backend, &r->backend, diag);
+    if (status)
+        return status;
+    const ecd_pipeline_options options = {
+        .model = r->model,
+        .backend = r->backend,
+        .store = {.mode = (ecd_weights_mode)r->weights, .read_ahead = true},
+        .max_pictures = r->batch,
+        .guidance = guidance > 1,
+    };
+    status = ecd_pipeline_open(&options, &r->pipeline, diag);
+    return status ? status : ecd_interrupt_check(diag);
+}
+
+static ecd_status measure(bench_run *r, ecd_diag *diag)
+{
+    int64_t steps;
+    double guidance;
+    ecd_status status = ecd_model_folder_open(r->model, &r->folder, diag);
+    if (!status)
+        status = ecd_model_defaults(&r->folder, &steps, &guidance, diag);
+    if (!status)
+        status = open_pipeline(r, guidance, diag);
+    if (status)
+        return status;
+    ecd_picture_request requests[ECD_BENCH_MAX_BATCH];
+    for (int64_t i = 0; i < r->batch; i++)
+        requests[i] = ecd_bench_request(i, ecd_pipeline_info(r->pipeline)->num_classes);
+    const ecd_draw draw = {
+        .pictures = requests,
+        .count = r->batch,
+        .steps = (int)(r->steps ? r->steps : steps),
+        .guidance = (float)guidance,
+        .cancel = ecd_interrupt_flag(),
+        .sink = take_hash,
+        .user = r,
+    };
+    ecd_pipeline_report_get(r->pipeline, &r->opened);
+    status = ecd_pipeline_draw(r->pipeline, &draw, diag);
+    ecd_pipeline_report_get(r->pipeline, &r->drawn);
+    return status;
+}
+
+static void take_figures(const bench_run *r, double out[ECD_BENCH_FIGURES])
+{
+    const ecd_pipeline_report *d = &r->drawn;
+    double a_picture = 1e-9 / (double)r->batch;
+    uint64_t decode_ns = d->store.decode_ns - r->opened.store.decode_ns;
+    uint64_t exposed_ns = d->store.exposed_ns - r->opened.store.exposed_ns; // with waiting, so it may be the longer one
+    out[ECD_BENCH_OPEN] = (double)d->open_ns * 1e-9;
+    out[ECD_BENCH_DENOISE] = (double)d->denoise_ns * a_picture;
+    out[ECD_BENCH_VAE] = (double)d->vae_ns * a_picture;
+    out[ECD_BENCH_PICTURE] = out[ECD_BENCH_DENOISE] + out[ECD_BENCH_VAE];
+    out[ECD_BENCH_DECODE_HIDDEN] = decode_ns > exposed_ns ? (double)(decode_ns - exposed_ns) * a_picture : 0;
+    out[ECD_BENCH_DECODE_EXPOSED] = (double)exposed_ns * a_picture;
+    out[ECD_BENCH_WEIGHTS] = (double)d->store.weights_bytes;
+    out[ECD_BENCH_UNCOMPRESSED] = (double)d->store.raw_bytes;
+    out[ECD_BENCH_BUFFERS] = (double)d->store.buffer_bytes;
+    out[ECD_BENCH_ACTIVATIONS] = (double)d->activation_bytes;
+    out[ECD_BENCH_VAE_WEIGHTS] = (double)d->vae_weights_bytes;
+    out[ECD_BENCH_VAE_ACTIVATIONS] = (double)d->vae_bytes;
+    out[ECD_BENCH_PEAK_RSS] = (double)ecd_peak_rss_bytes();
+}
+
+static bool add_result(const bench_run *r, cJSON *root)
+{
+    double values[ECD_BENCH_FIGURES];
+    int64_t width, height;
+    take_figures(r, values);
+    ecd_pipeline_size(r->pipeline, &height, &width);
+    bool ok = cJSON_AddStringToObject(root, "backend", r->backend->name) &&
+              cJSON_AddStringToObject(root, "detail", r->backend->detail) &&
+              cJSON_AddStringToObject(root, "compute", ecd_compute_names[r->backend->compute]) &&
+              cJSON_AddNumberToObject(root, "threads", r->backend->threads) &&
+              cJSON_AddNumberToObject(root, "width", (double)width) &&
+              cJSON_AddNumberToObject(root, "height", (double)height);
+    for (int i = 0; ok && i < ECD_BENCH_FIGURES; i++)
+        ok = cJSON_AddNumberToObject(root, ecd_bench_figures[i].key, values[i]);
+    cJSON *hashes = ok ? cJSON_AddArrayToObject(root, "sha256") : NULL;
+    for (int64_t i = 0; hashes && i < r->batch; i++) {
+        cJSON *item = cJSON_CreateString(r->hashes[i]);
+        if (!item || !cJSON_AddItemToArray(hashes, item))
+            return false;
+    }
+    return hashes != NULL;
+}
+
+static bool add_diagnosis(const ecd_diag *diag, cJSON *root)
+{
+    return cJSON_AddStringToObject(root, "what", diag->what) && cJSON_AddStringToObject(root, "file", diag->file) &&
+           cJSON_AddStringToObject(root, "tensor", diag->tensor) &&
+           (!diag->has_offset || cJSON_AddNumberToObject(root, "offset", (double)diag->offset_bytes));
+}
+
+static int reply(const bench_run *r, const ecd_diag *diag, ecd_status status)
+{
+    cJSON *root = cJSON_CreateObject();
+    bool ok = root && cJSON_AddNumberToObject(root, "status", status) &&
+              (status ? add_diagnosis(diag, root) : add_result(r, root));
+    char *text = ok ? cJSON_PrintUnformatted(root) : NULL;
+    cJSON_Delete(root);
+    if (!text)
+        return ECD_RESOURCE;
+    puts(text);
+    free(text);
+    return fflush(stdout) ? (int)ECD_RESOURCE : (int)status;
+}
+
+int ecd_cmd_bench_run(int argc, char **argv)
+{
+    bench_run r = {.batch = 1};
+    ecd_diag diag = {0};
+    ecd_status status = parse(argc, argv, &r, &diag);
+    if (!status)
+        status = measure(&r, &diag);
+    int code = reply(&r, &diag, status);
+    ecd_pipeline_close(r.pipeline);
+    ecd_backend_close(r.backend);
+    ecd_model_folder_close(&r.folder);
+    return code;
+}
