@@ -37,8 +37,8 @@ static void print_row(const ecd_inspect_tensor *row)
     if (row->measured)
         printf(" %6.3f %6.3f %6.3f", row->stats.exponent_bits, row->stats.bound_bits, row->stats.byte_bits);
     if (row->fit.valid)
-        printf(" %6.3f %6.3f %9.3g %6.2f %6.2f", row->fit.alpha, row->fit.alpha_error, row->fit.scale, row->fit.low_bits,
-               row->fit.high_bits);
+        printf(" %6.3f %6.3f %9.3g %6.2f %6.2f", row->fit.alpha, row->fit.alpha_error, row->fit.scale,
+               row->fit.low_bits, row->fit.high_bits);
     putchar('\n');
 }
 
@@ -95,8 +95,8 @@ static void print_totals(const totals *sum)
            (unsigned long long)sum->raw_bytes,
            sum->raw_bytes ? 100.0 * (double)sum->stored_bytes / (double)sum->raw_bytes : 100.0,
            bits_a_weight(sum->stored_bytes, sum->elements));
-    printf("alpha: a stable law by McCulloch's quantiles (1986), +- its standard error; low <= H(E) <= high by the law; "
-           "the paper's limit FP4.67: %.2f bits\n",
+    printf("alpha: a stable law by McCulloch's quantiles (1986), +- its standard error; low <= H(E) <= high by "
+           "the law; the paper's limit FP4.67: %.2f bits\n",
            ECD_ALPHA_LIMIT_BITS);
 }
 
@@ -134,7 +134,8 @@ int ecd_cmd_inspect(int argc, char **argv)
         sum.failed = !sum.tensors;
     } else {
         printf("%-64s %-8s %-16s %-12s %12s %7s %6s %6s %6s %6s %6s %9s %6s %6s\n", "tensor", "type",
-               "shape", "stored as", "bytes", "bits/w", "H(E)", "bound", "H(byte)", "alpha", "+-", "scale", "low", "high");
+               "shape", "stored as", "bytes", "bits/w", "H(E)", "bound", "H(byte)",
+               "alpha", "+-", "scale", "low", "high");
     }
     if (!sum.failed)
         status = ecd_inspect(argv[first], add_row, &sum, &diag);
