@@ -51,16 +51,23 @@ void ecd_cpu_conv_free(ecd_backend *be, ecd_conv_weight *w)
     free(w);
 }
 
+void ecd_cpu_parts_done(ecd_backend *be, const char *failure)
+{
+    if (atomic_exchange(&ecd_cpu_of(be)->part_failed, false))
+        ecd_backend_fail(be, ECD_RESOURCE, "%s", failure);
+}
+
 static uint64_t memory_bytes(const ecd_backend *be)
 {
     const ecd_cpu_backend *cpu = (const ecd_cpu_backend *)be;
-    return cpu->held_bytes + cpu->scratch_bytes * (uint64_t)be->threads;
+    return cpu->held_bytes + cpu->scratch_bytes * (uint64_t)be->threads + ecd_onednn_memory_bytes(cpu->onednn);
 }
 
 static void close_cpu(ecd_backend *be)
 {
     ecd_cpu_backend *cpu = ecd_cpu_of(be);
     ecd_pool_close(cpu->pool);
+    ecd_onednn_close(cpu->onednn);
     free(cpu->scratch);
     free(cpu);
 }
@@ -97,9 +104,13 @@ ecd_status ecd_cpu_open(const ecd_backend_options *options, ecd_backend **out, e
     if (!cpu)
         return ecd_fail_memory(diag, sizeof *cpu, "the cpu backend");
     ecd_cpu_level level = ecd_cpu();
-    // Until a native BF16 product is in, f32 is the faster type on every machine: AUTO takes it.
-    bool bf16 = options->compute == ECD_COMPUTE_BF16;
-    snprintf(cpu->text, sizeof cpu->text, "own kernels, %s, %s", ecd_cpu_level_name(level), bf16 ? "bf16" : "f32");
+    cpu->onednn = ecd_onednn_open(level, options->threads);
+    // BF16 products pay where the CPU has them and oneDNN uses them; own kernels widen BF16 to f32 and gain nothing.
+    bool native = ecd_cpu_has_bf16() && ecd_onednn_has_bf16(cpu->onednn);
+    bool bf16 = options->compute == ECD_COMPUTE_BF16 || (options->compute == ECD_COMPUTE_AUTO && native);
+    cpu->prefer_onednn = bf16 && native;
+    snprintf(cpu->text, sizeof cpu->text, "%s, %s, %s", cpu->prefer_onednn ? "oneDNN and own kernels" : "own kernels",
+             ecd_cpu_level_name(level), bf16 ? "bf16" : "f32");
     cpu->ops = level_ops(level);
     cpu->base = (ecd_backend){
         .ops = &cpu->ops,
@@ -112,6 +123,7 @@ ecd_status ecd_cpu_open(const ecd_backend_options *options, ecd_backend **out, e
     };
     ecd_status status = ecd_pool_open(options->threads, &cpu->pool, diag);
     if (status != ECD_OK) {
+        ecd_onednn_close(cpu->onednn);
         free(cpu);
         return status;
     }

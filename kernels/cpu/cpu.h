@@ -2,7 +2,10 @@
 #ifndef ECD_KERNELS_CPU_CPU_H
 #define ECD_KERNELS_CPU_CPU_H
 
+#include <stdatomic.h>
+
 #include "kernels/backend.h"
+#include "kernels/cpu/onednn.h"
 #include "kernels/cpu/pool.h"
 
 typedef struct ecd_cpu_backend {
@@ -12,6 +15,9 @@ typedef struct ecd_cpu_backend {
     size_t scratch_bytes; // a thread
     ecd_backend_ops ops;    // the level's table
     uint64_t held_bytes;  // packed convolution weights
+    ecd_onednn *onednn;   // NULL: own kernels alone
+    bool prefer_onednn;   // set where it pays at opening, and by tests
+    atomic_bool part_failed; // set by pool threads, turned into the failure by the caller
     char text[64];        // base.detail
 } ecd_cpu_backend;
 
@@ -32,6 +38,18 @@ static inline void *ecd_cpu_scratch(ecd_backend *be, int thread)
 {
     return ecd_cpu_of(be)->scratch + (size_t)thread * ecd_cpu_of(be)->scratch_bytes;
 }
+
+static inline bool ecd_cpu_wants_onednn(ecd_backend *be)
+{
+    return ecd_cpu_of(be)->prefer_onednn && ecd_cpu_of(be)->onednn;
+}
+
+// Pool threads may not touch be->failure: they note it, and the caller keeps it when all parts are done.
+static inline void ecd_cpu_part_failed(ecd_backend *be)
+{
+    atomic_store(&ecd_cpu_of(be)->part_failed, true);
+}
+void ecd_cpu_parts_done(ecd_backend *be, const char *failure);
 
 // Fills the operations that are compiled for a level.
 void ecd_cpu_fill_scalar(ecd_backend_ops *ops);

@@ -64,6 +64,8 @@ void ECD_NAME(linear)(ecd_backend *be, const ecd_linear *op)
             ECD_NAME(linear_small)(&j);
         return;
     }
+    if (j.rows > 0 && ecd_cpu_wants_onednn(be) && ECD_NAME(linear_library)(&j))
+        return;
     // How the work is cut decides nothing about the bits: two parts a thread, equally many for each, rows only if
     // channels are few.
     int64_t threads = be->threads, parts = (w->rows + SLICE - 1) / SLICE;

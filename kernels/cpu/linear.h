@@ -99,4 +99,7 @@ enum { ECD_LINEAR_SMALL = 4 }; // rows of a picture that are multiplied without 
 // Products of few rows: reads each weight once. Chosen by the rows of a picture, never by the batch.
 void ECD_NAME(linear_small)(ecd_linear_job *j);
 
+// Products by oneDNN (onednn.h); false if it has none of this shape and nothing was done.
+bool ECD_NAME(linear_library)(ecd_linear_job *j);
+
 #endif

@@ -130,6 +130,15 @@ void ecd_check_run(ecd_check *check, const ecd_check_case *c)
     ecd_guarded_free(&two);
 }
 
+// Products by oneDNN where it has them, whatever pays on this machine; false where it is not built in.
+static bool prefer_onednn(ecd_check *check)
+{
+    ecd_backend *both[] = {check->one, check->two};
+    for (int i = 0; i < 2; i++)
+        ecd_cpu_of(both[i])->prefer_onednn = ecd_cpu_of(both[i])->onednn;
+    return ecd_cpu_wants_onednn(check->one);
+}
+
 static int open_all(ecd_check *check, ecd_compute compute, bool wide)
 {
     ecd_diag diag = {0};
@@ -154,6 +163,7 @@ static int open_all(ecd_check *check, ecd_compute compute, bool wide)
 int main(int argc, char **argv)
 {
     bool bench = argc > 1 && !strcmp(argv[1], "bench"), wide = argc > 1 && !strcmp(argv[1], "wide");
+    bool onednn = argc > 1 && !strcmp(argv[1], "onednn");
     ecd_diag diag = {0};
     if (ecd_cpu_init(&diag) != ECD_OK || (wide && ecd_cpu_detect() < ECD_CPU_AVX2)) {
         printf("skipped: %s\n", diag.status ? diag.what : "vectors of AVX-512's width are tested on AVX2");
@@ -163,7 +173,11 @@ int main(int argc, char **argv)
     for (ecd_compute compute = ECD_COMPUTE_F32; compute <= ECD_COMPUTE_BF16; compute++) {
         if (open_all(&check, compute, wide))
             return 1;
-        printf("%s%s\n", check.one->detail, wide ? ", wide" : "");
+        if (onednn && !prefer_onednn(&check)) {
+            printf("skipped: no oneDNN at this level\n");
+            return SKIPPED;
+        }
+        printf("%s%s%s\n", check.one->detail, wide ? ", wide" : "", onednn ? ", products by oneDNN" : "");
         if (bench) {
             ecd_check_bench(&check);
         } else {

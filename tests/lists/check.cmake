@@ -10,7 +10,8 @@ foreach(level scalar avx2 avx512)
     set_tests_properties(check_${level} PROPERTIES ENVIRONMENT "ECD_CPU=${level}")
 endforeach()
 add_test(NAME check_wide COMMAND ecd_check wide)
-set_tests_properties(check_scalar check_avx2 check_avx512 check_wide
+add_test(NAME check_onednn COMMAND ecd_check onednn)
+set_tests_properties(check_scalar check_avx2 check_avx512 check_wide check_onednn
     PROPERTIES SKIP_RETURN_CODE 77 LABELS check TIMEOUT 300)
 
 # Times own kernels against oneDNN 3, by hand: OMP_NUM_THREADS=1 ecd_onednn_bench.
