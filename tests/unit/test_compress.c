@@ -11,8 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "torch_writer.h"
 #include "weights/checkpoint.h"
 #include "weights/compress.h"
+#include "weights/inspect.h"
 #include "weights/tree.h"
 #include "weights/writer.h"
 
@@ -304,7 +306,8 @@ static void index_follows_its_shards(void **state)
     for (int quantized = 0; quantized < 2; quantized++) {
         remove_folder("shards.coded");
         remove_folder("shards.back");
-        assert_int_equal(ecd_compress("shards", "shards.coded", quantized ? &quantize : &plain, &report, &diag), ECD_OK);
+        assert_int_equal(ecd_compress("shards", "shards.coded", quantized ? &quantize : &plain, &report, &diag),
+                         ECD_OK);
         index_holds("shards.coded", data_bytes("shards.coded"), quantized ? 2 : 0);
         assert_int_equal(ecd_checkpoint_open("shards.coded", &cp, &diag), ECD_OK); // compares index and shards
         ecd_checkpoint_close(cp);
@@ -339,9 +342,9 @@ static void escaped_names_fit(void **state)
         name[0] = (char)('a' + i);
         name[LENGTH] = 0;
         int64_t shape[4] = {i % 3 ? ROWS : 2, i % 3 ? COLS : 2, 1, 1};
-        assert_int_equal(ecd_tensors_writer_add(&w, name, ECD_BF16, shape, 4, data,
-                                                (uint64_t)(shape[0] * shape[1]) * 2, &diag),
-                         ECD_OK);
+        assert_int_equal(
+            ecd_tensors_writer_add(&w, name, ECD_BF16, shape, 4, data, (uint64_t)(shape[0] * shape[1]) * 2, &diag),
+            ECD_OK);
     }
     assert_int_equal(ecd_tensors_writer_commit(&w, &diag), ECD_OK);
     round_trip("escaped");
@@ -357,6 +360,129 @@ static void escaped_names_fit(void **state)
     remove_folder("escaped.coded");
     remove_folder("escaped.back");
     free(data);
+}
+
+static size_t count_shown;
+
+static bool show(void *opaque, const ecd_inspect_tensor *row)
+{
+    (void)opaque;
+    assert_true(row->raw_bytes > 0 && row->tensor->name[0]);
+    count_shown++;
+    return false;
+}
+
+static size_t inspected(const char *path)
+{
+    ecd_diag diag = {0};
+    count_shown = 0;
+    if (ecd_inspect(path, show, NULL, &diag))
+        fail_msg("%s: %s", diag.file, diag.what);
+    return count_shown;
+}
+
+static void same_tensors(const char *a, const char *b)
+{
+    ecd_checkpoint *x, *y;
+    ecd_diag diag = {0};
+    assert_int_equal(ecd_checkpoint_open(a, &x, &diag), ECD_OK);
+    assert_int_equal(ecd_checkpoint_open(b, &y, &diag), ECD_OK);
+    assert_int_equal(ecd_checkpoint_count(x), ecd_checkpoint_count(y));
+    for (size_t i = 0; i < ecd_checkpoint_count(x); i++) {
+        const ecd_tensor *p = ecd_checkpoint_tensor(x, i), *q = ecd_checkpoint_find(y, p->name);
+        if (!q)
+            fail_msg("no tensor %s in %s", p->name, b);
+        assert_int_equal(p->dtype, q->dtype);
+        assert_int_equal(p->dims, q->dims);
+        assert_memory_equal(p->shape, q->shape, (size_t)p->dims * sizeof *p->shape);
+        if (p->encoding == ECD_ENCODING_RAW && q->encoding == ECD_ENCODING_RAW)
+            assert_memory_equal(p->data, q->data, p->size_bytes);
+    }
+    ecd_checkpoint_close(x);
+    ecd_checkpoint_close(y);
+}
+
+// A pickled model becomes a compressed one of safetensors, which loads as the same tensors under current names.
+static void torch_files_become_safetensors(void **state)
+{
+    (void)state;
+    static const char legacy[] = ECD_TEST_DATA "/models/dit_a_legacy", a[] = ECD_TEST_DATA "/models/dit_a";
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    ecd_compress_options quantize = {.quantize_e4m3 = true};
+    for (int quantized = 0; quantized < 2; quantized++) {
+        remove_folder("old");
+        remove_folder("old.back");
+        assert_int_equal(ecd_compress(legacy, "old", quantized ? &quantize : &plain, &report, &diag), ECD_OK);
+        assert_int_equal(report.files_coded, 3); // with reference.safetensors
+        assert_true(quantized ? report.tensors_quantized > 0 : !report.tensors_quantized);
+        assert_false(ecd_path_exists("old/vae/diffusion_pytorch_model.bin"));
+        assert_true(ecd_path_exists("old/vae/diffusion_pytorch_model.safetensors"));
+        same_tensors("old/vae", ECD_TEST_DATA "/models/dit_a/vae");
+        assert_int_equal(ecd_verify("old", legacy, &plain, &report, &diag), quantized ? ECD_DATA : ECD_OK);
+        assert_int_equal(ecd_decompress("old", "old.back", &plain, &report, &diag), ECD_OK);
+        assert_int_equal(ecd_verify("old", "old.back", &plain, &report, &diag), ECD_OK);
+        assert_int_equal(ecd_verify("old.back", "old", &plain, &report, &diag), ECD_OK);
+        if (quantized)
+            continue;
+        same_tensors("old.back/transformer", ECD_TEST_DATA "/models/dit_a/transformer");
+        assert_int_equal(ecd_verify(legacy, "old", &plain, &report, &diag), ECD_OK);
+        assert_int_equal(inspected("old"), inspected(legacy));
+        assert_int_equal(inspected(legacy), inspected(a));
+        assert_int_equal(inspected(ECD_TEST_DATA "/models/dit_a_legacy/vae/diffusion_pytorch_model.bin"),
+                         inspected("old/vae"));
+    }
+    remove_folder("old");
+    remove_folder("old.back");
+}
+
+// A torch file of one tensor: six floats of storage 0.
+static void write_torch(const char *path, const char *name)
+{
+    static const float six[6] = {1, 2, 3, 4, 5, 6};
+    static const pickled_tensor tensor = {
+        .storage = "FloatStorage", .key = "0", .elements = 6, .dims = 1, .shape = {6}, .strides = {1}};
+    pickled p = {0};
+    PICKLE(&p, "\x80\x02}(");
+    pickle_text(&p, name);
+    pickle_tensor(&p, &tensor);
+    PICKLE(&p, "u.");
+    const archived entries[] = {{"data.pkl", p.bytes, p.size, true}, {"data/0", six, sizeof six, true}};
+    write_archive(path, entries, 2);
+    free(p.bytes);
+}
+
+static void torch_index_is_renamed(void **state)
+{
+    (void)state;
+    ecd_diag diag = {0};
+    ecd_work_report report;
+    ecd_checkpoint *cp;
+    make_folder("old");
+    remove_folder("old.coded");
+    write_torch("old/pytorch_model-00001-of-00002.bin", "a.weight");
+    write_torch("old/pytorch_model-00002-of-00002.bin", "b.weight");
+    write_torch("old/optimizer.bin", "c.weight"); // not weights: copied
+    write_text("old/pytorch_model.bin.index.json",
+               "{\"metadata\": {\"total_size\": 48}, \"weight_map\": {\"a.weight\": "
+               "\"pytorch_model-00001-of-00002.bin\", \"b.weight\": \"pytorch_model-00002-of-00002.bin\"}}");
+    assert_int_equal(inspected("old"), 2);
+    assert_int_equal(ecd_compress("old", "old.coded", &plain, &report, &diag), ECD_OK);
+    assert_true(ecd_path_exists("old.coded/pytorch_model.safetensors.index.json"));
+    assert_true(ecd_path_exists("old.coded/optimizer.bin"));
+    assert_false(ecd_path_exists("old.coded/pytorch_model.bin.index.json"));
+    assert_int_equal(ecd_checkpoint_open("old.coded", &cp, &diag), ECD_OK);
+    assert_non_null(ecd_checkpoint_find(cp, "a.weight"));
+    assert_non_null(ecd_checkpoint_find(cp, "b.weight"));
+    assert_string_equal(ecd_checkpoint_find(cp, "b.weight")->file->path,
+                        "old.coded/pytorch_model-00002-of-00002.safetensors");
+    ecd_checkpoint_close(cp);
+    assert_int_equal(ecd_verify("old.coded", "old", &plain, &report, &diag), ECD_OK);
+    write_torch("old/pytorch_model-00002-of-00002.bin", "x.weight");
+    assert_int_equal(ecd_verify("old.coded", "old", &plain, &report, &diag), ECD_DATA);
+    assert_string_equal(diag.tensor, "x.weight");
+    remove_folder("old");
+    remove_folder("old.coded");
 }
 
 static bool stop_at_once(void *opaque, const ecd_work_progress *progress)
@@ -432,10 +558,15 @@ static void full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(originals_come_back), cmocka_unit_test(twins_are_stored_once),
-        cmocka_unit_test(quantizes_rows),      cmocka_unit_test(nothing_half_written),
-        cmocka_unit_test(full_disk),           cmocka_unit_test(index_follows_its_shards),
+        cmocka_unit_test(originals_come_back),
+        cmocka_unit_test(twins_are_stored_once),
+        cmocka_unit_test(quantizes_rows),
+        cmocka_unit_test(nothing_half_written),
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(index_follows_its_shards),
         cmocka_unit_test(escaped_names_fit),
+        cmocka_unit_test(torch_files_become_safetensors),
+        cmocka_unit_test(torch_index_is_renamed),
     };
     char folder[] = "test_compress_XXXXXX";
     if (!mkdtemp(folder) || chdir(folder))
