@@ -33,6 +33,11 @@ ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag)
         status = ecd_fail(diag, ECD_USAGE, "the config says that the folder is compressed already");
         goto out;
     }
+    if (strstr(text, KEPT_KEY)) { // as another's key or as a string: taking the mark away would change it
+        status = ecd_fail(diag, ECD_DATA, "%s stands inside of it, expected it only where compressing writes it",
+                          KEPT_KEY);
+        goto out;
+    }
     if (cJSON_GetObjectItemCaseSensitive(root, "quantization_config")) {
         renamed = replace_once(text, OWN_KEY, KEPT_KEY);
         if (!renamed) {

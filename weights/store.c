@@ -41,20 +41,56 @@ static void claim(ecd_store *store, ecd_store_buffer *buffer, int block)
     buffer->state = ECD_BUFFER_DECODING;
     buffer->block = block;
     buffer->uploaded = false;
+    buffer->next = store->blocks[block].first;
+    buffer->end = buffer->next + store->blocks[block].count;
+    buffer->diag = (ecd_diag){0};
     store->blocks[block].buffer = (int)(buffer - store->buffers);
+    pthread_cond_signal(&store->work); // the second thread may join in
 }
 
-// Decodes with the lock given up; the buffer's state keeps others off meanwhile.
-static void fill(ecd_store *store, ecd_store_buffer *buffer)
+// The buffer's next unit that wants decoding, or -1; after a fault there is none.
+static int take_unit(const ecd_store *store, ecd_store_buffer *buffer)
 {
-    pthread_mutex_unlock(&store->lock);
-    uint64_t start = ecd_now_ns();
-    ecd_status status = ecd_store_decode(store, &store->blocks[buffer->block], buffer, &buffer->diag);
-    uint64_t spent = ecd_now_ns() - start;
-    pthread_mutex_lock(&store->lock);
-    buffer->state = status ? ECD_BUFFER_FAILED : ECD_BUFFER_READY;
-    store->report.decode_ns += spent;
+    while (!buffer->diag.status && buffer->next < buffer->end) {
+        int unit = buffer->next++;
+        if (store->units[unit].form == ECD_UNIT_CODED)
+            return unit;
+    }
+    return -1;
+}
+
+// Decodes the buffer's units until all are taken, with the lock given up meanwhile. Both threads may be at it: the one
+// that ends last says that the buffer is ready.
+static void fill(ecd_store *store, ecd_store_buffer *buffer, int decoder)
+{
+    for (int unit; (unit = take_unit(store, buffer)) >= 0;) {
+        ecd_diag diag = {0};
+        buffer->running++;
+        pthread_mutex_unlock(&store->lock);
+        uint64_t start = ecd_now_ns();
+        ecd_status status = ecd_store_decode(store, unit, buffer, store->tables[decoder], &diag);
+        uint64_t spent = ecd_now_ns() - start;
+        pthread_mutex_lock(&store->lock);
+        buffer->running--;
+        store->report.decode_ns += spent;
+        if (status && !buffer->diag.status)
+            buffer->diag = diag;
+    }
+    if (buffer->running || buffer->state != ECD_BUFFER_DECODING)
+        return;
+    buffer->state = buffer->diag.status ? ECD_BUFFER_FAILED : ECD_BUFFER_READY;
     pthread_cond_broadcast(&store->done);
+}
+
+// A buffer that the other thread is filling and that has units left, or NULL.
+static ecd_store_buffer *unfinished(ecd_store *store)
+{
+    for (int i = 0; i < store->buffer_count; i++) {
+        ecd_store_buffer *buffer = &store->buffers[i];
+        if (buffer->state == ECD_BUFFER_DECODING && !buffer->diag.status && buffer->next < buffer->end)
+            return buffer;
+    }
+    return NULL;
 }
 
 static void *decoder_main(void *opaque)
@@ -62,14 +98,14 @@ static void *decoder_main(void *opaque)
     ecd_store *store = opaque;
     pthread_mutex_lock(&store->lock);
     while (!store->stop) {
+        ecd_store_buffer *buffer = unfinished(store);
         int next = store->order[(store->cursor + 1) % store->order_count];
-        ecd_store_buffer *buffer = store->blocks[next].buffer < 0 ? choose_buffer(store, 1) : NULL;
-        if (!buffer) {
+        if (!buffer && store->blocks[next].buffer < 0 && (buffer = choose_buffer(store, 1)))
+            claim(store, buffer, next);
+        if (buffer)
+            fill(store, buffer, ECD_STORE_SECOND);
+        else
             pthread_cond_wait(&store->work, &store->lock);
-            continue;
-        }
-        claim(store, buffer, next);
-        fill(store, buffer);
     }
     pthread_mutex_unlock(&store->lock);
     return NULL;
@@ -83,7 +119,8 @@ static bool any_decoding(const ecd_store *store)
     return false;
 }
 
-// Under the lock: gives the block a buffer that holds it, decoding it here if the second thread has not begun.
+// Under the lock: gives the block a buffer that holds it. What is not decoded yet is decoded here too: this thread has
+// nothing better to do.
 static ecd_status obtain(ecd_store *store, int index, ecd_diag *diag)
 {
     ecd_store_block *block = &store->blocks[index];
@@ -99,9 +136,10 @@ static ecd_status obtain(ecd_store *store, int index, ecd_diag *diag)
             block->buffer = -1;
             return status;
         }
-        if (!buffer && (buffer = choose_buffer(store, 0))) {
+        if (!buffer && (buffer = choose_buffer(store, 0)))
             claim(store, buffer, index);
-            fill(store, buffer);
+        if (buffer && buffer->next < buffer->end && !buffer->diag.status) {
+            fill(store, buffer, ECD_STORE_CALLER);
         } else if (buffer || any_decoding(store)) {
             pthread_cond_wait(&store->done, &store->lock);
         } else {

@@ -51,10 +51,14 @@ typedef struct ecd_store_buffer {
     int block;
     uint8_t *memory;  // backend memory
     uint8_t *staging; // where it is decoded: `memory` itself if that is host memory
-    uint8_t *tables; // the codec's, while decoding
     bool uploaded;
-    ecd_diag diag;
+    int next, end; // ECD_BUFFER_DECODING: units that no thread has taken yet
+    int running;   // threads that decode one now
+    ecd_diag diag; // the first fault; status ECD_OK while there is none
 } ecd_store_buffer;
+
+// Who decodes: the thread that acquires, or the second thread. Each has tables of its own.
+enum { ECD_STORE_CALLER, ECD_STORE_SECOND, ECD_STORE_DECODERS };
 
 struct ecd_store {
     const ecd_checkpoint *cp;
@@ -76,7 +80,8 @@ struct ecd_store {
 
     void *memory;  // the plan's one allocation, of the backend
     void *staging; // the buffers' host side
-    size_t table_bytes; // of one buffer's codec tables
+    uint8_t *tables[ECD_STORE_DECODERS]; // the codec's, in `staging`
+    size_t table_bytes; // of one thread's
 
     pthread_mutex_t lock; // guards all that follows, the blocks' buffer and users, and the buffers' states
     pthread_cond_t work;  // the second thread may have something to do
@@ -100,9 +105,9 @@ ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, cons
 ecd_status ecd_store_resolve(ecd_store *store, const ecd_block_spec *block, const ecd_tensor_spec *spec,
                              ecd_store_unit *unit, ecd_diag *diag);
 
-// store_decode.c: decodes the coded units of a block into a buffer's staging memory and points the views at it.
-// Runs without the lock: the buffer is in ECD_BUFFER_DECODING and nobody else looks at the block meanwhile.
-ecd_status ecd_store_decode(ecd_store *store, ecd_store_block *block, ecd_store_buffer *buffer, ecd_diag *diag);
+// store_decode.c: decodes a coded unit into its buffer's staging memory and points its view at it.
+// Runs without the lock: the buffer is in ECD_BUFFER_DECODING and nobody else has taken the unit.
+ecd_status ecd_store_decode(ecd_store *store, int unit, ecd_store_buffer *buffer, uint8_t *tables, ecd_diag *diag);
 
 // store_warm.c: body of the warmer thread.
 void *ecd_store_warm(void *store);

@@ -153,14 +153,17 @@ static ecd_status allocate_staging(ecd_store *store, ecd_diag *diag)
             store->table_bytes = wanted > store->table_bytes ? wanted : store->table_bytes;
         }
     bool host = store->be->host_memory;
-    uint64_t one = aligned(store->table_bytes) + (host ? 0 : store->buffer_bytes);
-    store->staging = malloc(one * (uint64_t)store->buffer_count + 1);
+    uint64_t tables = aligned(store->table_bytes) * ECD_STORE_DECODERS;
+    uint64_t size = tables + (host ? 0 : store->buffer_bytes * (uint64_t)store->buffer_count);
+    store->staging = malloc(size + 1);
     if (!store->staging)
-        return ecd_fail_memory(diag, one * (uint64_t)store->buffer_count, "the decode buffers");
+        return ecd_fail_memory(diag, size, "the decode buffers");
+    uint8_t *at = store->staging;
+    for (int i = 0; i < ECD_STORE_DECODERS; i++)
+        store->tables[i] = at + aligned(store->table_bytes) * (uint64_t)i;
     for (int i = 0; i < store->buffer_count; i++) {
         ecd_store_buffer *buffer = &store->buffers[i];
-        buffer->tables = (uint8_t *)store->staging + one * (uint64_t)i;
-        buffer->staging = host ? buffer->memory : buffer->tables + aligned(store->table_bytes);
+        buffer->staging = host ? buffer->memory : at + tables + store->buffer_bytes * (uint64_t)i;
     }
     return ECD_OK;
 }

@@ -20,7 +20,7 @@ typedef struct plan {
     int count;
 } plan;
 
-// The blocks of a transformer with every tensor that the file holds for them.
+// The blocks of a transformer as dit.c declares them: the embedders, repeated in every block of the file, are left out.
 static void plan_blocks(plan *p, const ecd_checkpoint *cp)
 {
     for (p->count = 0; p->count < BLOCKS; p->count++) {
@@ -30,7 +30,8 @@ static void plan_blocks(plan *p, const ecd_checkpoint *cp)
         *block = (ecd_block_spec){.prefix = prefix, .tensors = p->specs[p->count]};
         for (size_t i = 0; i < ecd_checkpoint_count(cp) && block->count < SPECS; i++) {
             const ecd_tensor *tensor = ecd_checkpoint_tensor(cp, i);
-            if (strncmp(tensor->name, prefix, length) || strstr(tensor->name, "_scale") || tensor->dims > 2)
+            if (strncmp(tensor->name, prefix, length) || strstr(tensor->name, "_scale") ||
+                strstr(tensor->name, "norm1.emb.") || tensor->dims > 2)
                 continue;
             ecd_tensor_spec *spec = &p->specs[p->count][block->count++];
             *spec = (ecd_tensor_spec){.name = tensor->name + length,
