@@ -39,9 +39,13 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
+// Libpng takes memory for a chunk on the word of its length: no chunk is longer than the file, no text when
+// decompressed longer than its limit, and a row is shorter than that.
 static png_voidp on_malloc(png_structp png, png_alloc_size_t size)
 {
     decoder *d = png_get_mem_ptr(png);
+    if (size > d->file.size_bytes && size - d->file.size_bytes > ECD_IMAGE_MAX_TEXT_BYTES + (1u << 20))
+        return NULL;
     void *memory = malloc(size);
     d->no_memory |= !memory;
     return memory;
