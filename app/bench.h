@@ -29,7 +29,7 @@ typedef enum ecd_bench_figure {
     ECD_BENCH_ACTIVATIONS,    // bytes planned for the transformer's activations
     ECD_BENCH_VAE_WEIGHTS,
     ECD_BENCH_VAE_ACTIVATIONS,
-    ECD_BENCH_PEAK_RSS,       // bytes resident at most, the whole process
+    ECD_BENCH_PEAK_RSS, // bytes resident at most, the whole process
     ECD_BENCH_FIGURES,
 } ecd_bench_figure;
 
@@ -75,7 +75,7 @@ typedef struct ecd_bench {
     int64_t classes;
     double guidance;
     ecd_bench_context context;
-    ecd_bench_sample *samples; // [batches][paths][runs], owned
+    ecd_bench_sample *samples;                  // [batches][paths][runs], owned
     ecd_bench_hash hashes[ECD_BENCH_MAX_BATCH]; // of picture i
 } ecd_bench;
 
@@ -90,12 +90,12 @@ ecd_picture_request ecd_bench_request(int64_t index, int64_t classes);
 // bench_spawn.c: one measurement in a process of its own. ECD_DATA if a picture is not the one drawn before.
 ecd_status ecd_bench_measure(ecd_bench *b, ecd_bench_path path, int64_t batch, ecd_bench_sample *out, ecd_diag *diag);
 // bench_reply.c: what the child wrote (a line of JSON) becomes figures, or the child's own diagnosis.
-ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch, const char *text, ecd_bench_sample *out,
-                                ecd_diag *diag);
+ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch, const char *text,
+                                ecd_bench_sample *out, ecd_diag *diag);
 
 // bench_stats.c
 ecd_bench_sample *ecd_bench_samples(const ecd_bench *b, int batch_index, ecd_bench_path path); // [runs]
-ecd_bench_summary ecd_bench_summarise(double *values, int64_t count); // sorts the values
+ecd_bench_summary ecd_bench_summarise(double *values, int64_t count);                          // sorts the values
 ecd_status ecd_bench_figure_of(const ecd_bench *b, int batch_index, ecd_bench_path path, ecd_bench_figure figure,
                                ecd_bench_summary *out, ecd_diag *diag);
 // Of ecf8 / raw, run by run: a pair is measured in turn, so that what else the machine does meets both.

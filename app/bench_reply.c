@@ -51,8 +51,8 @@ static ecd_status check_hash(ecd_bench *b, int64_t index, ecd_bench_path path, i
     }
     if (strcmp(known->sha256, sha256))
         return ecd_fail(diag, ECD_DATA,
-                        "class %" PRId64 ", seed %" PRIu64 ": %s in a batch of %" PRId64 " drew sha256 %s, %s in a batch of %" PRId64
-                        " drew %s, expected the same picture",
+                        "class %" PRId64 ", seed %" PRIu64 ": %s in a batch of %" PRId64
+                        " drew sha256 %s, %s in a batch of %" PRId64 " drew %s, expected the same picture",
                         request.class_id, request.seed, ecd_bench_path_names[path], batch, sha256,
                         ecd_bench_path_names[known->path], known->batch, known->sha256);
     return ECD_OK;
@@ -65,7 +65,8 @@ static ecd_status take_hashes(ecd_bench *b, const cJSON *root, ecd_bench_path pa
     int64_t index = 0;
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != batch || batch > ECD_BENCH_MAX_BATCH)
         return fail_reply(path, batch, "expected a sha256 a picture", diag);
-    cJSON_ArrayForEach(item, list) {
+    cJSON_ArrayForEach(item, list)
+    {
         const char *text = cJSON_GetStringValue(item);
         if (!status)
             status = check_hash(b, index++, path, batch, text ? text : "", diag);
@@ -87,8 +88,8 @@ static ecd_status take_context(ecd_bench *b, const cJSON *root, ecd_bench_path p
     return ECD_OK;
 }
 
-ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch, const char *text, ecd_bench_sample *out,
-                                ecd_diag *diag)
+ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch, const char *text,
+                                ecd_bench_sample *out, ecd_diag *diag)
 {
     cJSON *root = cJSON_Parse(text);
     double code = 0;

@@ -44,7 +44,8 @@ static ecd_status parse(int argc, char **argv, bench_run *r, ecd_diag *diag)
     return ECD_OK;
 }
 
-static ecd_status take_hash(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width, ecd_diag *diag)
+static ecd_status take_hash(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width,
+                            ecd_diag *diag)
 {
     bench_run *r = user;
     ecd_sha256(rgb, (size_t)(height * width * 3), r->hashes[index]);

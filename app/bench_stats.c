@@ -42,7 +42,8 @@ ecd_bench_summary ecd_bench_summarise(double *values, int64_t count)
         return (ecd_bench_summary){.defined = false};
     qsort(values, (size_t)count, sizeof *values, compare);
     double low = values[(count - 1) / 2], high = values[count / 2];
-    return (ecd_bench_summary){.median = low + (high - low) / 2, .min = values[0], .max = values[count - 1], .defined = true};
+    return (ecd_bench_summary){
+        .median = low + (high - low) / 2, .min = values[0], .max = values[count - 1], .defined = true};
 }
 
 static double *allocate(const ecd_bench *b, ecd_diag *diag)

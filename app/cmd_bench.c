@@ -22,8 +22,9 @@ static ecd_status keep_command(int argc, char **argv, char **out, ecd_diag *diag
     fputs("ecdit", text);
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
-        bool plain = *word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,=+:@%") ==
-                                  strlen(word);
+        bool plain =
+            *word &&
+            strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,=+:@%") == strlen(word);
         fputs(plain ? " " : " '", text);
         for (; *word; word++)
             *word == '\'' ? fputs("'\\''", text) : fputc(*word, text);
