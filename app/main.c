@@ -14,25 +14,15 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-// The build says which of app/cmd_*.c it has.
+// The subcommands, each in app/cmd_<name>.c.
 static const command commands[] = {
     {"generate", ecd_cmd_generate},
-#ifdef ECD_HAVE_COMPRESS
     {"compress", ecd_cmd_compress},
-#endif
-#ifdef ECD_HAVE_DECOMPRESS
     {"decompress", ecd_cmd_decompress},
-#endif
-#ifdef ECD_HAVE_VERIFY
     {"verify", ecd_cmd_verify},
-#endif
-#ifdef ECD_HAVE_INSPECT
     {"inspect", ecd_cmd_inspect},
-#endif
-#ifdef ECD_HAVE_BENCH
     {"bench", ecd_cmd_bench},
     {"bench-run", ecd_cmd_bench_run}, // hidden: has no help
-#endif
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
