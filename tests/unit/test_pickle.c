@@ -151,11 +151,14 @@ static void old_convolutions_are_squeezed(void **state)
     pickle_tensor(&p, &conv);
     pickle_text(&p, "mid.resnets.0.key.weight");
     pickle_tensor(&p, &conv);
+    pickle_text(&p, "mid.to_q.weight");
+    pickle_tensor(&p, &conv);
     PICKLE(&p, "u.");
     write_file(&p, false);
     assert_int_equal(open_file(&cp, &diag), ECD_OK);
     check_matrix(cp, "mid.attentions.0.to_out.0.weight");
     assert_int_equal(ecd_checkpoint_find(cp, "mid.resnets.0.key.weight")->dims, 4); // no attention: left alone
+    assert_int_equal(ecd_checkpoint_find(cp, "mid.to_q.weight")->dims, 4);
     ecd_checkpoint_close(cp);
     free(p.bytes);
 }
@@ -193,6 +196,9 @@ static void code_is_refused(void **state)
         EVIL("\x80\x02"
              "ctorch._utils\n_rebuild_tensor_v2.__globals__\n.",
              "names torch._utils._rebuild_tensor_v2.__globals__", "ctorch"),
+        EVIL("\x80\x02"
+             "cevil\nOrderedDict\n.",
+             "names evil.OrderedDict", "cevil"),
         EVIL("\x80\x02\x82\x01.", "opcode 0x82", "\x82"),
     };
     for (size_t i = 0; i < sizeof evil / sizeof *evil; i++) {
