@@ -180,11 +180,8 @@ static ecd_status borrow(ecd_torch_zip *zip, zip_file_t *entry, const zip_stat_t
     out->data = &empty;
     if (!stat->size)
         return ECD_OK;
-    if (stat->size > 1 && zip_fread(entry, &first, 1) != 1)
+    if (zip_fread(entry, &first, 1) != 1)
         return fail_entry(zip, stat->name, "cannot be read, expected its bytes in the archive", diag);
-    // Of a single byte, the read is also the end, where the checksum counts.
-    if (stat->size == 1 && zip_fread(entry, &first, 1) != 1)
-        return fail_entry(zip, stat->name, "wrong checksum, expected the one that the archive states", diag);
     out->offset_bytes = zip->last_read;
     if (out->offset_bytes > zip->file->size_bytes || stat->size > zip->file->size_bytes - out->offset_bytes ||
         zip->file->data[out->offset_bytes] != (uint8_t)first)

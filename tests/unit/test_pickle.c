@@ -232,6 +232,10 @@ static void bad_pickles(void **state)
     FAULT("\x80\x06}.", "protocol 6");
     FAULT("\x80", "ends inside an argument");
     FAULT("\x80\x04\x95\xff\0\0\0\0\0\0\0}.", "a frame of 255 bytes");
+    FAULT("\x80\x02(NN1.", "empty stack"); // POP_MARK takes all
+    FAULT("\x80\x02(2.", "doubles an empty stack");
+    FAULT("\x80\x02NNN\x87N(Nl\x86\x85.", "no tensors");
+    FAULT("\x80\x02(NNl(u.", "expected a dictionary");
     FAULT("\x80\x02h\x07.", "memo 7 is not set");
     FAULT("\x80\x02}q\x01h\x00.", "memo 0 is not set");
     FAULT("\x80\x02j\xff\xff\xff\xff.", "memo 4294967295 is not set");

@@ -209,6 +209,57 @@ static void wrong_checksums(void **state)
     }
 }
 
+static void refuse_pickle(const void *pickle, size_t size, const char *part)
+{
+    const archived entries[] = {{"data.pkl", pickle, size, true}, {"data/0", "x", 1, false}};
+    size_t file_size;
+    write_archive(path, entries, 2);
+    uint8_t *bytes = read_bytes(path, &file_size);
+    expect_fault(bytes, file_size, part);
+    free(bytes);
+}
+
+// What torch_writer.h does not write.
+static void short_numbers(void **state)
+{
+    (void)state;
+    // A size by BININT, which is signed: -1.
+    static const char negative[] = "\x80\x02}(X\1\0\0\0actorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storage"
+                                   "ctorch\nByteStorage\nX\1\0\0\0000NK\1tQK\0J\xff\xff\xff\xff\x85K\1\x85tRu.";
+    refuse_pickle(negative, sizeof negative - 1, "bad size 0");
+    static const char stride[] = "\x80\x02}(X\1\0\0\0actorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storage"
+                                 "ctorch\nByteStorage\nX\1\0\0\0000NK\1tQK\0K\1\x85N\x85tRu.";
+    refuse_pickle(stride, sizeof stride - 1, "bad stride 0");
+}
+
+// A list that holds itself millions of times: memory without new values.
+static void many_elements(void **state)
+{
+    (void)state;
+    pickled p = {0};
+    PICKLE(&p, "\x80\x02]q\0");
+    for (int round = 0; round < 2; round++) {
+        PICKLE(&p, "(");
+        for (int i = 0; i < 2200000; i++)
+            PICKLE(&p, "h\0");
+        PICKLE(&p, "e");
+    }
+    PICKLE(&p, ".");
+    refuse_pickle(p.bytes, p.size, "elements in the pickle");
+    free(p.bytes);
+}
+
+static void too_large(void **state)
+{
+    (void)state;
+    enum { SIZE = (1 << 26) + 1 };
+    uint8_t *pickle = malloc(SIZE);
+    assert_non_null(pickle);
+    memset(pickle, 'N', SIZE);
+    refuse_pickle(pickle, SIZE, "a pickle of 67108865 bytes");
+    free(pickle);
+}
+
 static void unknown_methods(void **state)
 {
     (void)state;
@@ -265,7 +316,8 @@ int pickle_archive_tests(void)
         cmocka_unit_test(cut_at_every_byte),   cmocka_unit_test(pickle_cut_at_every_byte),
         cmocka_unit_test(every_bit_flipped),   cmocka_unit_test(lying_sizes),
         cmocka_unit_test(wrong_checksums),     cmocka_unit_test(unknown_methods),
-        cmocka_unit_test(overlapping_entries),
+        cmocka_unit_test(overlapping_entries), cmocka_unit_test(short_numbers),
+        cmocka_unit_test(many_elements),       cmocka_unit_test(too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
