@@ -42,12 +42,24 @@ ecd_conv_weight *ecd_cpu_conv_new(ecd_backend *be, const ecd_conv_shape *shape, 
     return w;
 }
 
+void *ecd_cpu_conv_keep(ecd_backend *be, ecd_conv_weight *w, size_t size_bytes)
+{
+    size_t rounded = (size_bytes + 63) / 64 * 64;
+    w->rows = aligned_alloc(64, rounded);
+    if (!w->rows)
+        return NULL;
+    w->size_bytes += rounded;
+    ecd_cpu_of(be)->held_bytes += rounded;
+    return w->rows;
+}
+
 void ecd_cpu_conv_free(ecd_backend *be, ecd_conv_weight *w)
 {
     if (!w)
         return;
     ecd_cpu_of(be)->held_bytes -= w->size_bytes;
     free(w->values);
+    free(w->rows);
     free(w);
 }
 
