@@ -25,8 +25,8 @@ ALWAYS_INLINE void ecd_gemm_tile(const int rows, int64_t depth, const float *a, 
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
             vf x = vsplat(a[i * a_stride + k]);
-            sum[i][0] += x * b0;
-            sum[i][1] += x * b1;
+            sum[i][0] = vfma(x, b0, sum[i][0]);
+            sum[i][1] = vfma(x, b1, sum[i][1]);
         }
     }
 #pragma GCC unroll 12

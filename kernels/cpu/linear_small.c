@@ -16,15 +16,15 @@ ALWAYS_INLINE void dot_rows(const int rows, const ecd_dtype dtype, const ecd_lin
         vf second = ecd_widen(dtype, &j->pack, scaled, channel, k + LANES, LANES);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) {
-            even[r] += vload(x + r * stride + k) * first;
-            odd[r] += vload(x + r * stride + k + LANES) * second;
+            even[r] = vfma(vload(x + r * stride + k), first, even[r]);
+            odd[r] = vfma(vload(x + r * stride + k + LANES), second, odd[r]);
         }
     }
     for (; k < cols; k += LANES) {
         vf w = ecd_widen(dtype, &j->pack, scaled, channel, k, cols - k);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++)
-            even[r] += vload_some(ECD_F32, x + r * stride + k, cols - k) * w;
+            even[r] = vfma(vload_some(ECD_F32, x + r * stride + k, cols - k), w, even[r]);
     }
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++)

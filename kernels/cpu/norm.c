@@ -17,7 +17,7 @@ ALWAYS_INLINE float sum_row(const float *x, int64_t cols, float mean, const int 
     int64_t c = 0;
     for (; c + LANES <= cols; c += LANES) {
         vf v = vload(x + c) - centre;
-        sum += power == 2 ? v * v : v;
+        sum = power == 2 ? vfma(v, v, sum) : sum + v;
     }
     float total = vsum(sum);
     for (; c < cols; c++)
@@ -88,7 +88,7 @@ static void sum_chunk(void *context, int64_t part, int thread)
         vf sum = {0}, centre = vload_some(ECD_F32, j->centre + c, left);
         for (int64_t p = part * CHUNK; p < end; p++) {
             vf v = vload_some(act, pixel_at(j, p) + (size_t)c * j->be->act_bytes, left) - centre;
-            sum += j->power == 2 ? v * v : v;
+            sum = j->power == 2 ? vfma(v, v, sum) : sum + v;
         }
         for (int64_t i = 0; i < LANES && i < left; i++)
             j->sums[part * channels + c + i] = (double)sum[i];
@@ -116,7 +116,7 @@ static void apply_chunk(void *context, int64_t part, int thread)
             int64_t left = op->channels - c;
             size_t at = (size_t)(p * op->channels + c) * j->be->act_bytes;
             vf v = vload_some(act, (const char *)op->x + at, left) - vload_some(ECD_F32, j->centre + c, left);
-            v = v * vload_some(ECD_F32, j->factor + c, left) + vload_some(ECD_F32, op->beta + c, left);
+            v = vfma(v, vload_some(ECD_F32, j->factor + c, left), vload_some(ECD_F32, op->beta + c, left));
             vstore_some(act, (char *)op->out + at, op->silu ? vsilu(v) : v, left);
         }
 }

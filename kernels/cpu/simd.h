@@ -66,6 +66,28 @@ ALWAYS_INLINE void vstore(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
+// a b + c, rounded once where the level has the instruction. Contraction is off, and this the only one: a compiler that
+// contracts by itself does it in one copy of a kernel and not in another, and the bits of a row depend on the batch.
+ALWAYS_INLINE vf vfma(vf a, vf b, vf c)
+{
+#if defined(__AVX512F__) && LANES == 16
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__) && LANES == 8
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__FMA__) && LANES == 16
+    __m256 x[2], y[2], z[2];
+    memcpy(x, &a, sizeof a);
+    memcpy(y, &b, sizeof b);
+    memcpy(z, &c, sizeof c);
+    z[0] = _mm256_fmadd_ps(x[0], y[0], z[0]);
+    z[1] = _mm256_fmadd_ps(x[1], y[1], z[1]);
+    memcpy(&c, z, sizeof c);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+
 ALWAYS_INLINE vf vselect(vi mask, vf yes, vf no)
 {
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));
@@ -184,17 +206,17 @@ ALWAYS_INLINE vf vexp(vf x)
 {
     x = vselect(x > 89.0f, vsplat(89.0f), x);
     x = vselect(x < -104.0f, vsplat(-104.0f), x);
-    vf shifted = x * 1.44269504f + 12582912.0f; // the sum's low bits hold the nearest integer
+    vf shifted = vfma(x, vsplat(1.44269504f), vsplat(12582912.0f)); // the sum's low bits hold the nearest integer
     vi n = (vi)shifted - 0x4b400000;
     vf whole = shifted - 12582912.0f;
-    vf r = x - whole * 0.693359375f;
-    r = r - whole * -2.12194440e-4f;
-    vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+    vf r = vfma(whole, vsplat(-0.693359375f), x);
+    r = vfma(whole, vsplat(2.12194440e-4f), r);
+    vf p = vfma(r, vsplat(1.9875691500e-4f), vsplat(1.3981999507e-3f));
+    p = vfma(p, r, vsplat(8.3334519073e-3f));
+    p = vfma(p, r, vsplat(4.1665795894e-2f));
+    p = vfma(p, r, vsplat(1.6666665459e-1f));
+    p = vfma(p, r, vsplat(5.0000001201e-1f));
+    p = vfma(p, r * r, r) + 1.0f;
     vi half = n >> 1;
     return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
 }
