@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITER_BUFFER = 1 << 20 };
+enum { WRITER_BUFFER = 1 << 20 }; // also of a read that fills the page cache
 
 ecd_status ecd_file_map(const char *path, ecd_file *out, ecd_diag *diag)
 {
@@ -72,6 +72,33 @@ void ecd_file_will_need(const ecd_file *file, uint64_t offset_bytes, uint64_t si
 void ecd_file_dont_need(const ecd_file *file, uint64_t offset_bytes, uint64_t size_bytes)
 {
     advise(file, offset_bytes, size_bytes, MADV_DONTNEED);
+}
+
+// Whether most of the mapping's pages are in the page cache. Looks at every SAMPLE-th page.
+static bool is_cached(const ecd_file *file)
+{
+    enum { SAMPLE = 32 };
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), seen = 0, there = 0;
+    for (uint64_t at = 0; at < file->size_bytes; at += SAMPLE * page, seen++) {
+        unsigned char resident = 0;
+        if (mincore((void *)(uintptr_t)(file->data + at), 1, &resident) == 0)
+            there += resident & 1;
+    }
+    return there * 10 >= seen * 9;
+}
+
+void ecd_file_fetch(const ecd_file *file)
+{
+    if (!file->data || is_cached(file))
+        return;
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    void *unused = malloc(WRITER_BUFFER);
+    ssize_t got;
+    while (fd >= 0 && unused && ((got = read(fd, unused, WRITER_BUFFER)) > 0 || (got < 0 && errno == EINTR)))
+        continue;
+    free(unused);
+    if (fd >= 0)
+        close(fd);
 }
 
 static void writer_free(ecd_writer *writer)

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/process.h"
 #include "weights/checkpoint_internal.h"
 #include "weights/json.h"
 
-enum { MAX_FILES = 4096, PATH_BYTES = 4096 };
+enum { MAX_FILES = 4096, PATH_BYTES = 4096, FETCH_BYTES = 256 << 20 };
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -31,6 +32,9 @@ static ecd_status add_file(ecd_checkpoint *cp, const char *path, ecd_diag *diag)
         return status;
     }
     cp->files[cp->file_count++] = file;
+    // What is checked on opening (scales, containers' heads) lies all over the file: of a small one read all at once.
+    if (file->size_bytes <= FETCH_BYTES && file->size_bytes <= ecd_memory_free_bytes() / 4)
+        ecd_file_fetch(file);
     return ecd_torch_named(path) ? ecd_torch_list(cp, file, diag) : ecd_safetensors_list(cp, file, diag);
 }
 
