@@ -203,8 +203,9 @@ ECF8_API uint32_t ecf8_crc32c(uint32_t crc, const void *data, size_t size);
 // ---------------------------------------------------------------- encoding
 
 typedef enum ecf8_density {
-    ECF8_DENSITY_FAST = 0, // E4M3 by pairs: within 0.7% of H(E) + 4 bits, decodes fastest
-    ECF8_DENSITY_BEST = 1, // the smallest of all modes: E4M3 by whole bytes where that is smaller, at half the speed
+    ECF8_DENSITY_FAST = 0,     // E4M3 by pairs: within 0.7% of H(E) + 4 bits, decodes fastest
+    ECF8_DENSITY_BEST = 1,     // the smallest of all modes: E4M3 by whole bytes where that is smaller, at half the speed
+    ECF8_DENSITY_BALANCED = 2, // E4M3 by pairs, except where they exceed H(E) + 4 bits by more than 0.5%
 } ecf8_density;
 
 typedef struct ecf8_params {

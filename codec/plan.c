@@ -12,7 +12,7 @@ static uint32_t default_tile(uint64_t count)
 static bool params_fit(uint64_t count, const ecf8_params *p)
 {
     uint64_t product;
-    return p && ecf8_dtype_bytes(p->dtype) && count <= ECF8_MAX_COUNT && p->density <= ECF8_DENSITY_BEST &&
+    return p && ecf8_dtype_bytes(p->dtype) && count <= ECF8_MAX_COUNT && p->density <= ECF8_DENSITY_BALANCED &&
            !__builtin_mul_overflow(p->rows, p->cols, &product) && (product == count || (!p->rows && !p->cols)) &&
            p->tile_weights % ECF8_GROUP == 0 && p->tile_weights <= ECF8_MAX_TILE;
 }
