@@ -248,6 +248,14 @@ ECF8_API uint64_t ecf8_plan_size(ecf8_plan *plan);
 ECF8_API void ecf8_plan_pack(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, void *out);
 ECF8_API void ecf8_plan_seal(const ecf8_plan *plan, void *out);
 
+// For callers who write the blob to a file piece by piece, from memory that is never resident as a whole: the stretches
+// of data (plane, words) that packing this range fills, complete once it is packed. Either may be empty, but has its
+// place even so: bytes before data[0] and after data[1] of the range of all tiles are complete once sealed.
+typedef struct ecf8_extent {
+    uint64_t offset_bytes, size_bytes;
+} ecf8_extent;
+ECF8_API void ecf8_plan_extents(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, ecf8_extent data[2]);
+
 // ---------------------------------------------------------------- statistics
 
 typedef struct ecf8_stats {
