@@ -42,8 +42,13 @@ extern "C" {
 #define ECF8_API
 #endif
 
+// Of the library, in semantic versioning; the container has a version of its own. ecf8_version() is that of the library
+// in use, which may be another than that of this header: 0x010203 for 1.2.3.
 #define ECF8_VERSION_MAJOR 1
 #define ECF8_VERSION_MINOR 0
+#define ECF8_VERSION_PATCH 0
+#define ECF8_VERSION (UINT32_C(0x10000) * ECF8_VERSION_MAJOR + UINT32_C(0x100) * ECF8_VERSION_MINOR + ECF8_VERSION_PATCH)
+ECF8_API uint32_t ecf8_version(void);
 
 // ---------------------------------------------------------------- errors
 

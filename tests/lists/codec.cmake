@@ -32,3 +32,13 @@ add_test(NAME ecf8_bench_rows COMMAND ecf8_bench --mib 1 --rounds 1)
 add_test(NAME ecf8_bench_files COMMAND ecf8_bench --data ${CMAKE_CURRENT_SOURCE_DIR}/data/torch_randn.safetensors --json)
 set_tests_properties(ecf8_bench_rows ecf8_bench_files PROPERTIES LABELS unit TIMEOUT 300)
 ecd_test(test_published SOURCES unit/test_published.c unit/published_kernel.c LINK ecf8 LABELS unit)
+
+# The library as it is installed, alone and from the tree. Instrumented objects would want their runtime in the examples.
+if(NOT CMAKE_C_FLAGS MATCHES "-fsanitize")
+    find_program(ECF8_TEST_CXX NAMES c++ g++ clang++)
+    if(ECF8_TEST_CXX)
+        add_test(NAME ecf8_install COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/ecf8.sh ${PROJECT_BINARY_DIR}
+            ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER} ${ECF8_TEST_CXX})
+        set_tests_properties(ecf8_install PROPERTIES LABELS install TIMEOUT 300)
+    endif()
+endif()
