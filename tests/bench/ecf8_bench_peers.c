@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "codec/published.h"
+
 #ifdef ECF8_BENCH_ZSTD
 #include <zstd.h>
 #endif
@@ -186,12 +188,53 @@ static bool plain_decode(ecf8_bench_row *row)
     return true;
 }
 
+// ---------------------------------------------------------------- the published format, E4M3
+
+// Its buffers one behind the other; the decoder is opened anew each time, as its tables are a small part of the work.
+static bool published_encode(ecf8_bench_row *row)
+{
+    const ecf8_bench_tensor *t = row->tensor;
+    ecf8_published_plan *plan = row->state;
+    ecf8_published_packer packer;
+    uint8_t *parts[ECF8_PUBLISHED_PARTS], *at = row->coded;
+    memset(plan, 0, sizeof *plan);
+    ecf8_published_count(plan, t->weights, t->count);
+    if (ecf8_published_decide(plan, NULL))
+        return false;
+    for (unsigned i = 0; i < ECF8_PUBLISHED_PARTS; i++) {
+        parts[i] = at;
+        at += plan->bytes[i];
+    }
+    row->coded_bytes = (uint64_t)(at - row->coded);
+    ecf8_published_pack_begin(&packer, plan, parts);
+    return row->coded_bytes <= row->coded_capacity && !ecf8_published_pack(&packer, t->weights, t->count, NULL) &&
+           !ecf8_published_pack_end(&packer, NULL);
+}
+
+static bool published_decode(ecf8_bench_row *row)
+{
+    static uint8_t memory[ECF8_PUBLISHED_DECODER_BYTES];
+    const ecf8_published_plan *plan = row->state;
+    ecf8_published_buffer parts[ECF8_PUBLISHED_PARTS];
+    ecf8_published group;
+    ecf8_published_decoder decoder;
+    const uint8_t *at = row->coded;
+    for (unsigned i = 0; i < ECF8_PUBLISHED_PARTS; i++) {
+        parts[i] = (ecf8_published_buffer){at, plan->bytes[i]};
+        at += plan->bytes[i];
+    }
+    return !ecf8_published_open(parts, ECF8_PUBLISHED_THREADS, &group, NULL) &&
+           !ecf8_published_decoder_init(&decoder, &group, memory, sizeof memory, NULL) &&
+           !ecf8_published_decode(&decoder, 0, row->tensor->count, row->target, row->target_bytes, 0, NULL);
+}
+
 // ----------------------------------------------------------------
 
 static bool add_coder(ecf8_bench_table *table, const ecf8_bench_tensor *t, const char *name, int level,
                       bool (*encode)(ecf8_bench_row *), bool (*decode)(ecf8_bench_row *))
 {
     ecf8_bench_row *row = ecf8_bench_add(table, t, name, "bytes");
+    row->state = ecf8_bench_take(table, sizeof(ecf8_published_plan));
     row->level = level;
     row->encode = encode;
     row->decode = decode;
@@ -217,13 +260,15 @@ bool ecf8_bench_add_peers(ecf8_bench_table *table, const ecf8_bench_tensor *t)
     good = good && add_coder(table, t, "zlib -6", 6, zlib_encode, zlib_decode);
 #endif
     if (t->dtype == ECF8_E4M3)
+        good = good && add_coder(table, t, "published ECF8 0.2.0", 0, published_encode, published_decode);
+    if (t->dtype == ECF8_E4M3)
         good = good && add_coder(table, t, "plain scalar Huffman", 0, plain_encode, plain_decode);
     return good;
 }
 
 void ecf8_bench_peer_versions(char *text, size_t size)
 {
-    snprintf(text, size, "plain Huffman (own)");
+    snprintf(text, size, "published format and plain Huffman (own)");
 #ifdef ECF8_BENCH_ZSTD
     snprintf(text + strlen(text), size - strlen(text), ", zstd %s", ZSTD_versionString());
 #endif
