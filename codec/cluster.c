@@ -25,15 +25,22 @@ static void code_costs(const ecf8_code *code, uint32_t costs[ECF8_SYMBOLS])
         costs[s] = code->lengths[s] ? code->lengths[s] : code->lengths[code->fill] + (uint32_t)ECF8_PATCH_BITS;
 }
 
+// In 32 bits: a tile has at most 65536 codes, and none costs more than 36 * 256.
+static uint32_t cost_in(const ecf8_histogram h, const uint32_t costs[ECF8_SYMBOLS])
+{
+    uint32_t cost = 0;
+    for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
+        cost += h[s] * costs[s];
+    return cost;
+}
+
 static uint64_t assign(ecf8_plan *plan, const ecf8_histogram *histograms, uint32_t costs[][ECF8_SYMBOLS], unsigned k)
 {
     uint64_t all = 0;
     for (uint64_t t = 0; t < plan->tile_count; t++) {
-        uint64_t least = UINT64_MAX;
+        uint32_t least = UINT32_MAX;
         for (unsigned c = 0; c < k; c++) {
-            uint64_t cost = 0;
-            for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
-                cost += (uint64_t)histograms[t][s] * costs[c][s];
+            const uint32_t cost = cost_in(histograms[t], costs[c]);
             if (cost < least) {
                 least = cost;
                 plan->tiles[t].table = (uint8_t)c;
@@ -79,6 +86,16 @@ static void first_guess(ecf8_plan *plan, const ecf8_histogram *histograms, ecf8_
         plan->tiles[t].table = (uint8_t)bins[mean_bin(histograms[t], mode)];
 }
 
+// Each tile takes the cheapest of the tables.
+static uint64_t assign_tables(ecf8_plan *plan, const ecf8_histogram *histograms, unsigned k)
+{
+    uint32_t costs[ECF8_MAX_TABLES][ECF8_SYMBOLS];
+    for (unsigned c = 0; c < k; c++)
+        code_costs(plan->tables + c, costs[c]);
+    plan->table_count = k;
+    return assign(plan, histograms, costs, k) + (uint64_t)k * ECF8_TABLE_BYTES * 8;
+}
+
 // Leaves the tables in plan->tables.
 static uint64_t cluster(ecf8_plan *plan, unsigned candidate, unsigned k)
 {
@@ -93,26 +110,28 @@ static uint64_t cluster(ecf8_plan *plan, unsigned candidate, unsigned k)
         assign(plan, histograms, costs, k);
     }
     sum_clusters(plan, histograms, sums, k);
-    for (unsigned c = 0; c < k; c++) {
+    for (unsigned c = 0; c < k; c++)
         ecf8_best_code(sums[c], plan->tables + c);
-        code_costs(plan->tables + c, costs[c]);
-    }
-    plan->table_count = k;
-    return assign(plan, histograms, costs, k) + (uint64_t)k * ECF8_TABLE_BYTES * 8;
+    return assign_tables(plan, histograms, k);
 }
 
 uint64_t ecf8_choose_tables(ecf8_plan *plan, unsigned candidate)
 {
+    ecf8_code kept[ECF8_MAX_TABLES];
     uint64_t best = cluster(plan, candidate, 1);
     unsigned best_k = 1;
+    memcpy(kept, plan->tables, sizeof kept[0]);
     for (unsigned k = 2; k <= ECF8_MAX_TABLES && plan->tile_count >= 4 * (uint64_t)k; k *= 2) {
         const uint64_t cost = cluster(plan, candidate, k);
         if (cost >= best - best / 4096) // not worth a larger footprint in the decoder's cache
             break;
         best = cost;
         best_k = k;
+        memcpy(kept, plan->tables, k * sizeof kept[0]);
     }
-    if (plan->table_count != best_k)
-        cluster(plan, candidate, best_k);
+    if (plan->table_count != best_k) {
+        memcpy(plan->tables, kept, best_k * sizeof kept[0]);
+        assign_tables(plan, (const ecf8_histogram *)plan->histograms[candidate], best_k);
+    }
     return best;
 }

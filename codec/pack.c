@@ -1,91 +1,72 @@
-// Writing tiles: each lane's codes are packed on their own, then the lanes' words are put in the order in which
-// decoding takes them.
+// Writing tiles, backwards and in chunks (see encode.h), and what stands before them.
 #include "codec/plan.h"
 
-#define BYTES(x) ((uint64_t)(x)*UINT64_C(0x0101010101010101))
+enum { CHUNK_BYTES = ECF8_CHUNK_GROUPS * ECF8_GROUP * 2 }; // most that a chunk gives: a word for each code
 
-enum {
-    TILE_GROUPS = 65536 / ECF8_GROUP,
-    LANE_BYTES = TILE_GROUPS * 4 * ECF8_MAX_CODE_BITS / 8 + 32, // 12 bits for each code, and what a store writes beyond
-};
+// Where a tile is written to, from behind. Nothing is written before the beginnings, not even if the weights change
+// while they are encoded, which is found when the blob is verified.
+typedef struct sink {
+    uint8_t *words, *words_end;
+    uint8_t *patches, *patches_end;
+} sink;
 
-typedef struct lanes {
-    uint8_t bits[ECF8_LANES][LANE_BYTES];      // most significant bit first
-    uint8_t symbols[TILE_GROUPS * ECF8_GROUP]; // [step][lane]; replaced by the code lengths
-} lanes;
-
-// Packs the codes, writes the patches, and leaves the lengths in place of the symbols.
-static void pack_lanes(const ecf8_plan *plan, const ecf8_tile *tile, uint32_t groups, lanes *w, uint8_t *patches)
+static void put_words(sink *to, const uint8_t *from, size_t bytes)
 {
-    const ecf8_code *code = plan->tables + tile->table;
-    const unsigned codes = ecf8_codes_per_group(plan->mode);
-    uint64_t held[ECF8_LANES] = {0}; // left-justified
-    uint32_t count[ECF8_LANES] = {0};
-    uint8_t *to[ECF8_LANES];
-    for (unsigned l = 0; l < ECF8_LANES; l++)
-        to[l] = w->bits[l];
-    for (uint32_t g = 0; g < groups; g++) {
-        uint8_t *group = w->symbols + (size_t)g * codes * ECF8_LANES;
-        for (unsigned l = 0; l < ECF8_LANES; l++) {
-            uint64_t bits = held[l];
-            uint32_t n = count[l];
-            for (unsigned j = 0; j < codes; j++) {
-                unsigned symbol = group[j * ECF8_LANES + l];
-                if (!code->lengths[symbol]) {
-                    ecf8_store16(patches, (uint16_t)((g * ECF8_LANES + l) * codes + j));
-                    patches[2] = (uint8_t)symbol;
-                    patches += ECF8_PATCH_BYTES;
-                    symbol = code->fill;
-                }
-                const uint32_t length = code->lengths[symbol];
-                n += length;
-                bits |= (uint64_t)code->codes[symbol] << (64 - n); // at most 7 + 4 * 12 bits are held
-                group[j * ECF8_LANES + l] = (uint8_t)length;
-            }
-            ecf8_store64(to[l], __builtin_bswap64(bits));
-            to[l] += n / 8;
-            held[l] = bits << (n & ~7U);
-            count[l] = n & 7;
-        }
-    }
-    for (unsigned l = 0; l < ECF8_LANES; l++) { // the last byte, and zeros for words that only pad
-        memset(to[l], 0, 16);
-        to[l][0] = (uint8_t)(held[l] >> 56);
+    if (bytes > (size_t)(to->words_end - to->words))
+        bytes = (size_t)(to->words_end - to->words);
+    to->words_end -= bytes;
+    memcpy(to->words_end, from, bytes);
+}
+
+// The patches of group `g`, whose symbols are given, last first.
+static void put_patches(sink *to, const uint32_t entries[ECF8_SYMBOLS], const uint8_t *symbols, unsigned codes,
+                        uint32_t g)
+{
+    for (unsigned i = codes * ECF8_LANES; i-- > 0 && to->patches_end > to->patches;) { // in weight order
+        const uint8_t symbol = symbols[i % codes * ECF8_LANES + i / codes];
+        if (!(entries[symbol] & ECF8_ENTRY_PATCHED))
+            continue;
+        to->patches_end -= ECF8_PATCH_BYTES;
+        ecf8_store16(to->patches_end, (uint16_t)(g * codes * ECF8_LANES + i));
+        to->patches_end[2] = symbol;
     }
 }
 
-// Follows the decoder's counts of valid bits (as bytes, see lanes_scalar.c) and hands the lanes' words out.
-static uint8_t *interleave(const lanes *w, unsigned steps, unsigned code_bits, uint8_t *out)
+static void pack_words(const ecf8_plan *plan, uint64_t t, sink *to, uint8_t *plane)
 {
-    uint64_t valid[4] = {0};
-    const uint8_t *from[ECF8_LANES];
+    const ecf8_tile *tile = plan->tiles + t;
+    const ecf8_code_table *table = &plan->tables[tile->table].table;
+    const unsigned codes = ecf8_codes_per_group(plan->mode);
+    const unsigned plane_bytes = ecf8_plane_group_bytes(plan->params.dtype, plan->mode);
+    uint8_t symbols[ECF8_CHUNK_GROUPS * ECF8_GROUP], words[16 + CHUNK_BYTES];
+    uint8_t *const words_end = words + sizeof words;
+    ecf8_packer packer = {.table = table, .code_bits = plan->code_bits};
     for (unsigned l = 0; l < ECF8_LANES; l++)
-        from[l] = w->bits[l];
-    for (unsigned s = 0; s < steps; s++)
-        for (unsigned q = 0; q < 4; q++) {
-            uint64_t wanting = ~(valid[q] + BYTES(128 - code_bits)) & BYTES(128);
-            valid[q] += wanting >> 3;
-            for (; wanting; wanting &= wanting - 1) {
-                const unsigned l = q * 8 + (unsigned)__builtin_ctzll(wanting) / 8;
-                ecf8_store16(out, __builtin_bswap16(ecf8_load16(from[l])));
-                from[l] += 2;
-                out += 2;
-            }
-            valid[q] -= ecf8_load64(w->symbols + (size_t)s * ECF8_LANES + q * 8);
-        }
-    return out;
+        packer.valid[l] = tile->pads[l];
+    for (uint32_t end = ecf8_tile_groups(plan, t), first; end; end = first) {
+        first = (end - 1) / ECF8_CHUNK_GROUPS * ECF8_CHUNK_GROUPS;
+        ecf8_tile_symbols(plan, plan->mode, t, first, end - first, symbols, plane + (size_t)first * plane_bytes);
+        packer.end = words_end;
+        const uint32_t patched = plan->encoders->pack(&packer, symbols, codes, end - first);
+        put_words(to, packer.end, (size_t)(words_end - packer.end));
+        for (uint32_t g = end - first; patched && g-- > 0;)
+            if (patched >> g & 1)
+                put_patches(to, table->entries, symbols + (size_t)g * codes * ECF8_LANES, codes, first + g);
+    }
+    for (unsigned l = 0; l < ECF8_LANES; l++) // what the first step takes: a word for each lane
+        ecf8_store16(words + l * 2, (uint16_t)packer.window[l]);
+    put_words(to, words, ECF8_LANES * 2);
 }
 
 static void pack_tile(const ecf8_plan *plan, const ecf8_layout *at, uint64_t t, uint8_t *out)
 {
-    lanes w;
     const ecf8_tile *tile = plan->tiles + t;
-    const uint32_t groups = ecf8_tile_groups(plan, t);
-    const unsigned plane_bytes = ecf8_plane_group_bytes(plan->params.dtype, plan->mode);
     const uint64_t first_group = t * (plan->tile_weights / ECF8_GROUP);
-    ecf8_tile_symbols(plan, plan->mode, t, 0, groups, w.symbols, out + at->plane + first_group * plane_bytes);
-    pack_lanes(plan, tile, groups, &w, out + at->patches + (size_t)tile->patch_begin * ECF8_PATCH_BYTES);
-    interleave(&w, groups * ecf8_codes_per_group(plan->mode), plan->code_bits, out + at->words + tile->word_offset * 2);
+    sink to = {.words = out + at->words + tile->word_offset * 2,
+               .patches = out + at->patches + (size_t)tile->patch_begin * ECF8_PATCH_BYTES};
+    to.words_end = to.words + (size_t)tile->words * 2;
+    to.patches_end = to.patches + (size_t)tile->patches * ECF8_PATCH_BYTES;
+    pack_words(plan, t, &to, out + at->plane + first_group * ecf8_plane_group_bytes(plan->params.dtype, plan->mode));
     uint8_t *entry = out + at->directory + t * ECF8_ENTRY_BYTES;
     ecf8_store64(entry, tile->word_offset | (uint64_t)tile->table << 48);
     ecf8_store32(entry + 8, tile->patch_begin);

@@ -1,7 +1,7 @@
 // Encoding, step by step: what a thread does to a range of tiles, and what one thread decides for all.
 #include "codec/plan.h"
 
-enum { SLICE_GROUPS = 16 };
+enum { SLICE_GROUPS = 64 };
 
 static uint32_t default_tile(uint64_t count)
 {
@@ -64,6 +64,7 @@ ecf8_plan *ecf8_plan_begin(const void *weights, uint64_t count, const ecf8_param
     plan->tile_weights = tile_weights_of(count, params);
     plan->tile_count = count ? (count - 1) / plan->tile_weights + 1 : 0;
     plan->candidate_count = list_candidates(params, plan->candidates);
+    plan->encoders = ecf8_encoders_best();
     plan->tiles = (ecf8_tile *)(plan + 1);
     memset(plan->tiles, 0, (size_t)plan->tile_count * sizeof(ecf8_tile));
     ecf8_histogram *next = (ecf8_histogram *)(plan->tiles + plan->tile_count);
@@ -80,16 +81,18 @@ uint64_t ecf8_plan_tiles(const ecf8_plan *plan)
 static void count_symbols(const ecf8_plan *plan, unsigned candidate, uint64_t tile)
 {
     const ecf8_mode mode = plan->candidates[candidate];
-    const unsigned codes = ecf8_codes_per_group(mode);
+    const size_t group_symbols = ecf8_codes_per_group(mode) * ECF8_LANES;
     const uint32_t groups = ecf8_tile_groups(plan, tile);
     uint32_t h[4][ECF8_SYMBOLS] = {{0}}; // four, so that a run of one symbol is no chain through memory
     for (uint32_t g = 0; g < groups; g += SLICE_GROUPS) {
         uint8_t symbols[SLICE_GROUPS * ECF8_GROUP];
         const uint32_t n = groups - g < SLICE_GROUPS ? groups - g : SLICE_GROUPS;
         ecf8_tile_symbols(plan, mode, tile, g, n, symbols, NULL);
-        for (unsigned i = 0; i < n * codes * ECF8_LANES; i += 4)
-            for (unsigned k = 0; k < 4; k++)
-                h[k][symbols[i + k]]++;
+        for (size_t i = 0; i < n * group_symbols; i += 8) {
+            uint64_t eight = ecf8_load64(symbols + i);
+            for (unsigned k = 0; k < 8; k++, eight >>= 8)
+                h[k % 4][eight & 255]++;
+        }
     }
     for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
         plan->histograms[candidate][tile][s] = h[0][s] + h[1][s] + h[2][s] + h[3][s];
@@ -159,32 +162,33 @@ void ecf8_plan_decide(ecf8_plan *plan)
 
 // Before its last code a lane has taken words until it held at least L bits beyond the codes so far, and a step takes
 // one word at most, since no code is longer than a word: so the number of words follows from the lane's bits alone.
-static uint32_t words_of_tile(const ecf8_plan *plan, uint64_t t)
+static void measure_tile(ecf8_plan *plan, uint64_t t)
 {
-    const ecf8_code *code = plan->tables + plan->tiles[t].table;
+    ecf8_tile *tile = plan->tiles + t;
+    const ecf8_code_table *table = &plan->tables[tile->table].table;
     const unsigned codes = ecf8_codes_per_group(plan->mode);
     const uint32_t groups = ecf8_tile_groups(plan, t);
-    uint8_t lengths[ECF8_SYMBOLS];
-    uint32_t bits[ECF8_LANES] = {0}, last[ECF8_LANES] = {0}, words = 0;
-    for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
-        lengths[s] = code->lengths[s] ? code->lengths[s] : code->lengths[code->fill];
+    uint8_t symbols[SLICE_GROUPS * ECF8_GROUP];
+    uint32_t sums[ECF8_LANES] = {0}, n = 0;
     for (uint32_t g = 0; g < groups; g += SLICE_GROUPS) {
-        uint8_t symbols[SLICE_GROUPS * ECF8_GROUP];
-        const uint32_t n = groups - g < SLICE_GROUPS ? groups - g : SLICE_GROUPS;
+        n = groups - g < SLICE_GROUPS ? groups - g : SLICE_GROUPS;
         ecf8_tile_symbols(plan, plan->mode, t, g, n, symbols, NULL);
-        for (unsigned i = 0; i < n * codes; i++)
-            for (unsigned l = 0; l < ECF8_LANES; l++)
-                bits[l] += last[l] = lengths[symbols[i * ECF8_LANES + l]];
+        plan->encoders->sum(table, symbols, (size_t)n * codes, sums);
     }
-    for (unsigned l = 0; l < ECF8_LANES; l++)
-        words += (bits[l] - last[l] + plan->code_bits + 15) / 16;
-    return words;
+    tile->words = 0;
+    for (unsigned l = 0; l < ECF8_LANES; l++) {
+        const uint8_t symbol = symbols[(n * codes - 1) * ECF8_LANES + l];
+        const uint32_t bits = sums[l] & ECF8_SUM_BITS, last = table->entries[symbol] & 15;
+        const uint32_t words = (bits - last + plan->code_bits + 15) / 16;
+        tile->words += words;
+        tile->pads[l] = (uint8_t)(words * 16 - bits);
+    }
 }
 
 void ecf8_plan_measure(ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count)
 {
     for (uint64_t t = first_tile; t < first_tile + tile_count && ecf8_is_coded(plan->mode); t++)
-        plan->tiles[t].words = words_of_tile(plan, t);
+        measure_tile(plan, t);
 }
 
 ecf8_layout ecf8_plan_layout(const ecf8_plan *plan)

@@ -2,21 +2,22 @@
 #ifndef ECF8_PLAN_H
 #define ECF8_PLAN_H
 
-#include "codec/format.h"
+#include "codec/encode.h"
 
 enum { ECF8_PATCH_BITS = ECF8_PATCH_BYTES * 8 };
 
 typedef struct ecf8_code {
-    uint8_t lengths[ECF8_SYMBOLS];
-    uint16_t codes[ECF8_SYMBOLS];
-    uint8_t fill; // the symbol of code 0
+    uint8_t lengths[ECF8_SYMBOLS]; // 0: no code
+    uint8_t fill;                  // the symbol of code 0
+    ecf8_code_table table;
 } ecf8_code;
 
 typedef struct ecf8_tile {
     uint64_t word_offset;
     uint32_t words, patch_begin, patches;
     uint8_t table;
-    bool same; // all weights have the bits of the tensor's first
+    bool same;                // all weights have the bits of the tensor's first
+    uint8_t pads[ECF8_LANES]; // bits of each lane's words behind its last code
 } ecf8_tile;
 
 typedef uint32_t ecf8_histogram[ECF8_SYMBOLS];
@@ -31,6 +32,7 @@ struct ecf8_plan {
     ecf8_mode candidates[2];
     ecf8_histogram *histograms[2]; // of each candidate, one a tile
     ecf8_tile *tiles;
+    const ecf8_encoders *encoders;
     ecf8_code tables[ECF8_MAX_TABLES];
 };
 

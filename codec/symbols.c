@@ -3,44 +3,6 @@
 
 #include "codec/plan.h"
 
-static void pair_group(const uint8_t *in, uint8_t *symbols, uint8_t *plane)
-{
-    for (unsigned l = 0; l < ECF8_LANES; l++) {
-        const uint32_t w = ecf8_load32(in + l * 4);
-        symbols[l] = (uint8_t)((w >> 3 & 15) | (w >> 7 & 0xf0));
-        symbols[ECF8_LANES + l] = (uint8_t)((w >> 19 & 15) | (w >> 23 & 0xf0));
-    }
-    for (unsigned i = 0; plane && i < ECF8_GROUP / 2; i++) {
-        const unsigned a = in[i], b = in[i + ECF8_GROUP / 2];
-        plane[i] = (uint8_t)((a & 7) | (a >> 4 & 8) | (b & 7) << 4 | (b & 0x80));
-    }
-}
-
-static void byte_group(const uint8_t *in, uint8_t *symbols)
-{
-    for (unsigned l = 0; l < ECF8_LANES; l++)
-        for (unsigned j = 0; j < 4; j++)
-            symbols[j * ECF8_LANES + l] = in[l * 4 + j];
-}
-
-static void bf16_group(const uint8_t *in, uint8_t *symbols, uint8_t *plane)
-{
-    for (unsigned l = 0; l < ECF8_LANES; l++)
-        for (unsigned j = 0; j < 4; j++)
-            symbols[j * ECF8_LANES + l] = (uint8_t)(ecf8_load16(in + (l * 4 + j) * 2) >> 7);
-    for (unsigned i = 0; plane && i < ECF8_GROUP; i++)
-        plane[i] = (uint8_t)((in[i * 2] & 0x7f) | (in[i * 2 + 1] & 0x80));
-}
-
-static void f16_group(const uint8_t *in, uint8_t *symbols, uint8_t *plane)
-{
-    for (unsigned l = 0; l < ECF8_LANES; l++)
-        for (unsigned j = 0; j < 4; j++)
-            symbols[j * ECF8_LANES + l] = in[(l * 4 + j) * 2 + 1];
-    for (unsigned i = 0; plane && i < ECF8_GROUP; i++)
-        plane[i] = in[i * 2];
-}
-
 // The group's weights, or, where the tensor ends inside it, a copy of them filled up in `pad`.
 static const uint8_t *whole_group(const ecf8_plan *plan, uint64_t weight, uint8_t pad[2 * ECF8_GROUP])
 {
@@ -59,20 +21,16 @@ void ecf8_tile_symbols(const ecf8_plan *plan, ecf8_mode mode, uint64_t tile, uin
                        uint8_t *symbols, uint8_t *plane)
 {
     const ecf8_dtype dtype = plan->params.dtype;
-    const unsigned codes = ecf8_codes_per_group(mode), plane_bytes = ecf8_plane_group_bytes(dtype, mode);
-    for (uint32_t g = 0; g < count; g++) {
+    const size_t size = ecf8_dtype_bytes(dtype), symbol_bytes = ecf8_codes_per_group(mode) * ECF8_LANES;
+    const uint64_t begin = tile * plan->tile_weights + (uint64_t)first * ECF8_GROUP;
+    const uint64_t left = (plan->count - begin) / ECF8_GROUP;
+    const uint32_t whole = left < count ? (uint32_t)left : count;
+    plan->encoders->symbols(plan->weights + begin * size, dtype, mode, whole, symbols, plane);
+    if (whole < count) {
         uint8_t pad[2 * ECF8_GROUP];
-        const uint8_t *in = whole_group(plan, tile * plan->tile_weights + (uint64_t)(first + g) * ECF8_GROUP, pad);
-        uint8_t *to = symbols + (size_t)g * codes * ECF8_LANES;
-        uint8_t *plane_to = plane ? plane + (size_t)g * plane_bytes : NULL;
-        if (mode == ECF8_MODE_PAIRS)
-            pair_group(in, to, plane_to);
-        else if (dtype == ECF8_BF16)
-            bf16_group(in, to, plane_to);
-        else if (dtype == ECF8_F16)
-            f16_group(in, to, plane_to);
-        else
-            byte_group(in, to);
+        const uint8_t *in = whole_group(plan, begin + (uint64_t)whole * ECF8_GROUP, pad);
+        plan->encoders->symbols(in, dtype, mode, 1, symbols + whole * symbol_bytes,
+                                plane ? plane + whole * ecf8_plane_group_bytes(dtype, mode) : NULL);
     }
 }
 
