@@ -4,6 +4,6 @@
 int ecd_cmd_compress(int argc, char **argv)
 {
     static const ecd_work_command command = {
-        .names = "SRC DST", .done = "compressed", .call = ecd_compress, .can_quantize = true};
-    return ecd_work_run(&command, argc, argv);
+        .names = "SRC DST", .done = "compressed", .call = ecd_compress, .encodes = true};
+    return ecd_work_command_run(&command, argc, argv);
 }

@@ -4,6 +4,6 @@
 int ecd_cmd_decompress(int argc, char **argv)
 {
     static const ecd_work_command command = {
-        .names = "SRC DST", .done = "decompressed", .call = ecd_decompress, .can_quantize = false};
-    return ecd_work_run(&command, argc, argv);
+        .names = "SRC DST", .done = "decompressed", .call = ecd_decompress};
+    return ecd_work_command_run(&command, argc, argv);
 }

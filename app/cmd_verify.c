@@ -4,6 +4,6 @@
 int ecd_cmd_verify(int argc, char **argv)
 {
     static const ecd_work_command command = {
-        .names = "A B", .done = "equal", .call = ecd_verify, .can_quantize = false};
-    return ecd_work_run(&command, argc, argv);
+        .names = "A B", .done = "equal", .call = ecd_verify};
+    return ecd_work_command_run(&command, argc, argv);
 }

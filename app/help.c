@@ -51,29 +51,44 @@ static const char generate_text[] =
     "  --memory-budget B refuse before drawing if weights and activations need more, such as 800M or 2G\n";
 
 static const char compress_text[] =
-    "ecdit compress SRC DST [--quantize e4m3] [--json]: make a compressed copy of a model folder\n"
+    "ecdit compress SRC DST [options]: make a compressed copy of a model folder\n"
     "\n"
     "  ecdit compress DiT-XL-2-256 DiT-XL-2-256-ecf8\n"
+    "  ecdit compress DeepSeek-R1 DeepSeek-R1-ecf8 --threads 8\n"
     "  ecdit compress --quantize e4m3 DiT-XL-2-256 DiT-XL-2-256-e4m3\n"
     "\n"
-    "Compression is lossless: ecdit decompress gives the same bytes back. DST must not exist; it appears whole or\n"
-    "not at all.\n"
+    "SRC is any folder of safetensors files, of a diffusion or a language model, or one such file. Compression is\n"
+    "lossless: ecdit decompress gives the same files back. DST must not exist; it appears whole or not at all.\n"
+    "  --level LEVEL     fast, balanced (default) or best: smaller files decode more slowly\n"
     "  --quantize e4m3   first round BF16, F16 and F32 matrices to FP8 with a scale a row: smaller, and not lossless\n"
-    "  --json            print the figures as one JSON object\n";
+    "  --threads N       (all processors); never changes a file\n"
+    "  --json            print the figures as one JSON object\n"
+    "  --quiet           no progress\n"
+    "\n"
+    "Interrupted, killed or out of disk, it leaves what is finished in DST.partial: the same command goes on there.\n"
+    "Another command for the same DST, or a changed SRC, starts again. After bad data nothing is left.\n";
 
 static const char decompress_text[] =
-    "ecdit decompress SRC DST: make a plain copy of a compressed model folder\n"
+    "ecdit decompress SRC DST [options]: make a plain copy of a compressed model folder or file\n"
     "\n"
     "  ecdit decompress DiT-XL-2-256-ecf8 DiT-XL-2-256\n"
     "\n"
-    "DST must not exist; it appears whole or not at all.\n";
+    "Each file is compared with the SHA-256 of the original, recorded when it was compressed. DST must not exist; it\n"
+    "appears whole or not at all. Interrupted, it goes on from DST.partial, as ecdit compress does.\n"
+    "  --threads N       (all processors)\n"
+    "  --json            print the figures as one JSON object\n"
+    "  --quiet           no progress\n";
 
 static const char verify_text[] =
-    "ecdit verify A B: do two model folders hold the same weights?\n"
+    "ecdit verify A B [options]: do two model folders, or files, hold the same?\n"
     "\n"
     "  ecdit verify DiT-XL-2-256 DiT-XL-2-256-ecf8\n"
     "\n"
-    "Compares every tensor byte by byte, decoded where it is compressed, and names those that differ.\n"
+    "Compares every tensor byte by byte, decoded where it is compressed, and every other file, and names what differs\n"
+    "first. Of an original and its compressed form headers and metadata must agree too.\n"
+    "  --threads N       (all processors)\n"
+    "  --json            print the figures as one JSON object\n"
+    "  --quiet           no progress\n"
     "Exit status 0: the same, 2: not.\n";
 
 static const char inspect_text[] =

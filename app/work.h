@@ -12,10 +12,10 @@ typedef struct ecd_work_command {
     const char *names; // of the two arguments, "SRC DST"
     const char *done;  // "compressed"
     ecd_work_call call;
-    bool can_quantize; // takes --quantize
+    bool encodes;      // takes --level and --quantize
 } ecd_work_command;
 
 // Runs a whole subcommand; the value is the exit status.
-int ecd_work_run(const ecd_work_command *command, int argc, char **argv);
+int ecd_work_command_run(const ecd_work_command *command, int argc, char **argv);
 
 #endif

@@ -149,7 +149,7 @@ static ecd_status write_all(ecd_writer *writer, const uint8_t *data, size_t size
     return ECD_OK;
 }
 
-static ecd_status flush(ecd_writer *writer, ecd_diag *diag)
+ecd_status ecd_writer_flush(ecd_writer *writer, ecd_diag *diag)
 {
     ecd_status status = write_all(writer, writer->buffer, writer->buffered_bytes, diag);
     writer->buffered_bytes = 0;
@@ -160,7 +160,7 @@ ecd_status ecd_writer_write(ecd_writer *writer, const void *data, size_t size_by
 {
     writer->written_bytes += size_bytes;
     if (size_bytes > WRITER_BUFFER - writer->buffered_bytes) {
-        ecd_status status = flush(writer, diag);
+        ecd_status status = ecd_writer_flush(writer, diag);
         if (status)
             return status;
     }
@@ -174,7 +174,7 @@ ecd_status ecd_writer_write(ecd_writer *writer, const void *data, size_t size_by
 
 ecd_status ecd_writer_patch(ecd_writer *writer, uint64_t offset_bytes, const void *data, size_t size_bytes, ecd_diag *diag)
 {
-    ecd_status status = flush(writer, diag);
+    ecd_status status = writer->buffered_bytes ? ecd_writer_flush(writer, diag) : ECD_OK;
     if (status)
         return status;
     const uint8_t *bytes = data;
@@ -193,7 +193,7 @@ ecd_status ecd_writer_patch(ecd_writer *writer, uint64_t offset_bytes, const voi
 
 ecd_status ecd_writer_commit(ecd_writer *writer, ecd_diag *diag)
 {
-    ecd_status status = flush(writer, diag);
+    ecd_status status = ecd_writer_flush(writer, diag);
     if (!status && fsync(writer->fd))
         status = ecd_fail_errno(diag, writer->path, "sync");
     if (!status && rename(writer->temporary, writer->path))

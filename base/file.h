@@ -35,7 +35,9 @@ typedef struct ecd_writer {
 
 ecd_status ecd_writer_open(const char *path, ecd_writer *out, ecd_diag *diag);
 ecd_status ecd_writer_write(ecd_writer *writer, const void *data, size_t size_bytes, ecd_diag *diag);
-// Overwrites bytes already written (a header whose content is known only at the end).
+// Writes at a place of its own: over bytes already written (a header whose content is known only at the end) or beyond
+// them. Any threads may do so at once, to places that do not overlap, as long as nothing is buffered: after a flush.
+ecd_status ecd_writer_flush(ecd_writer *writer, ecd_diag *diag);
 ecd_status ecd_writer_patch(ecd_writer *writer, uint64_t offset_bytes, const void *data, size_t size_bytes, ecd_diag *diag);
 ecd_status ecd_writer_commit(ecd_writer *writer, ecd_diag *diag);
 void ecd_writer_abandon(ecd_writer *writer); // harmless after commit or a failed open

@@ -23,6 +23,7 @@ struct ecd_checkpoint {
     size_t note_count, note_capacity;
     void **buffers; // contents of deflated entries
     size_t buffer_count, buffer_capacity;
+    bool keep_unknown; // tensors of types not known are listed too: dtype 0, no count, any size
 };
 
 // Appends a tensor; `name` of `name_bytes` is copied (no NUL inside). The other fields are taken from `tensor`.

@@ -3,39 +3,14 @@
 #include "weights/compress.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/process.h"
 #include "weights/compress_internal.h"
 #include "weights/json.h"
-
-enum { CONFIG_MAX_BYTES = 16 << 20 };
-
-void ecd_work_begin(ecd_work *work, const ecd_compress_options *options, ecd_work_report *report, const ecd_tree *tree)
-{
-    *report = (ecd_work_report){0};
-    *work = (ecd_work){.options = options, .report = report, .start_ns = ecd_now_ns()};
-    for (size_t i = 0; i < tree->count; i++)
-        if (!tree->entries[i].folder)
-            work->progress.total_bytes += tree->entries[i].size_bytes;
-}
-
-ecd_status ecd_work_step(ecd_work *work, uint64_t read, ecd_diag *diag)
-{
-    work->progress.done_bytes += read;
-    if (work->progress.done_bytes > work->limit_bytes)
-        work->progress.done_bytes = work->limit_bytes;
-    work->progress.written_bytes = work->report->written_bytes;
-    work->progress.elapsed_ns = ecd_now_ns() - work->start_ns;
-    work->report->source_bytes = work->progress.done_bytes;
-    work->report->elapsed_ns = work->progress.elapsed_ns;
-    if (work->options->progress && work->options->progress(work->options->opaque, &work->progress))
-        return ecd_fail(diag, ECD_INTERRUPTED, "stopped on request");
-    return ECD_OK;
-}
 
 ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **out, ecd_diag *diag)
 {
@@ -48,6 +23,7 @@ ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **o
         return ecd_fail_memory(diag, sizeof *cp, "a tensor file");
     }
     cp->file_count = 1;
+    cp->keep_unknown = true;
     ecd_status status = ecd_file_map(path, cp->files[0], diag);
     if (!status)
         status = ecd_safetensors_list(cp, cp->files[0], diag);
@@ -56,6 +32,14 @@ ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **o
     else
         *out = cp;
     return status;
+}
+
+const char *ecd_note_value(const ecd_checkpoint *cp, const char *key)
+{
+    for (size_t i = 0; i < cp->note_count; i++)
+        if (!strncmp(cp->notes[i].key, "ecf8.", 5) && !strcmp(cp->notes[i].key + 5, key))
+            return cp->notes[i].value;
+    return NULL;
 }
 
 ecd_status ecd_tensor_file_resolved(const char *path, ecd_checkpoint **out, ecd_diag *diag)
@@ -117,11 +101,6 @@ static bool holds_weights(const ecd_tree *tree, const char *config)
     return false;
 }
 
-static bool is_index(const char *path)
-{
-    return ecd_ends_with(path, ".safetensors.index.json") || ecd_ends_with(path, ".bin.index.json");
-}
-
 // An index of torch files that become safetensors files.
 static bool is_torch_index(const ecd_tree *tree, const char *index)
 {
@@ -149,98 +128,135 @@ static bool is_transformer(const char *root, const char *path)
     return found;
 }
 
-static ecd_status write_marked(const char *from, const char *to, uint64_t *written, ecd_diag *diag)
+// What a file becomes, and under which name; *to has room for a longer ending.
+static const ecd_job_calls *calls_of(const ecd_tree *tree, const ecd_tree_entry *entry, bool single, char *to,
+                                     bool *torch)
 {
-    char *text = NULL, *marked = NULL;
-    ecd_status status = ecd_file_read_text(from, CONFIG_MAX_BYTES, &text, NULL, diag);
-    if (!status && (status = ecd_config_mark(text, &marked, diag)))
-        ecd_diag_file(diag, from);
-    if (!status) {
-        *written += strlen(marked);
-        status = ecd_file_write(to, marked, strlen(marked), diag);
+    const char *name = strrchr(entry->path, '/') ? strrchr(entry->path, '/') + 1 : entry->path;
+    *torch = single ? ecd_torch_named(entry->path) : ecd_tree_weights_are_torch(tree, entry->path);
+    if (*torch && to && !single)
+        strcpy(to + strlen(to) - strlen(".bin"), ".safetensors");
+    if (*torch || ecd_ends_with(entry->path, ".safetensors"))
+        return &ecd_compress_calls;
+    if (!strcmp(name, "config.json") && holds_weights(tree, entry->path))
+        return &ecd_config_calls;
+    return &ecd_copy_calls;
+}
+
+typedef struct compression {
+    ecd_run run;
+    ecd_manifest manifest;
+} compression;
+
+static char *target_path(const compression *c, const char *path)
+{
+    char *to = NULL;
+    if (asprintf(&to, "%s/%s%*s", c->run.partial.folder, path, 12, "") < 0)
+        return NULL;
+    to[strlen(to) - 12] = 0; // room for a longer ending
+    return to;
+}
+
+static bool is_own_index(const ecd_tree *tree, const char *path)
+{
+    return ecd_ends_with(path, ".safetensors.index.json") || is_torch_index(tree, path);
+}
+
+static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag *diag)
+{
+    char *from = ecd_path_join(c->run.root, entry->path), *to = target_path(c, entry->path);
+    bool torch;
+    ecd_job *job;
+    const ecd_job_calls *calls = calls_of(&c->run.tree, entry, c->run.single, to, &torch);
+    ecd_status status = ecd_work_add(&c->run.work, calls, entry, from, to, &job, diag);
+    if (status)
+        return status;
+    job->torch = torch;
+    job->quantize = calls == &ecd_compress_calls && c->run.work.options->quantize_e4m3 && is_transformer(c->run.root, entry->path);
+    return ecd_job_take_over(job, diag);
+}
+
+static ecd_status plan(compression *c, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    for (size_t i = 0; !status && i < c->run.tree.count; i++) {
+        const ecd_tree_entry *entry = &c->run.tree.entries[i];
+        if (!strcmp(entry->path, ECD_MANIFEST_NAME)) {
+            status = ecd_fail(diag, ECD_USAGE, "stands in the source, which is compressed already");
+            ecd_diag_file(diag, entry->path);
+        } else if (entry->folder) {
+            status = ecd_run_folder(&c->run, entry, diag);
+        } else if (c->run.single || !is_own_index(&c->run.tree, entry->path)) {
+            status = add_job(c, entry, diag);
+        }
     }
-    free(text);
-    free(marked);
+    return status ? status : ecd_partial_clean(&c->run.partial, diag);
+}
+
+// Indexes say what became of the tensor files, and so come after them.
+static ecd_status write_index(compression *c, const ecd_tree_entry *entry, char sum[ECD_HASH_TEXT], ecd_diag *diag)
+{
+    char *from = ecd_path_join(c->run.root, entry->path), *to = target_path(c, entry->path);
+    bool torch = is_torch_index(&c->run.tree, entry->path);
+    ecd_status status = ECD_OK;
+    if (!from || !to)
+        status = ecd_fail_memory(diag, strlen(entry->path), "a path");
+    if (!status && torch)
+        strcpy(to + strlen(to) - strlen(".bin.index.json"), ".safetensors.index.json");
+    if (!status)
+        status = ecd_compress_index(&c->run.work, from, to, torch, sum, diag);
+    c->run.work.report->files++;
+    c->run.work.report->source_bytes += entry->size_bytes;
+    free(from);
+    free(to);
     return status;
 }
 
-static ecd_status compress_entry(ecd_work *work, const ecd_tree *tree, const ecd_tree_entry *entry, const char *from,
-                                 char *to, ecd_diag *diag)
+static const ecd_job *job_of(const ecd_work *work, const ecd_tree_entry *entry)
 {
-    bool torch = ecd_tree_weights_are_torch(tree, entry->path),
-         tensors = torch || ecd_ends_with(entry->path, ".safetensors");
-    const char *name = strrchr(from, '/') + 1;
-    if (tensors) {
-        char *root = strndup(from, strlen(from) - strlen(entry->path));
-        if (!root)
-            return ecd_fail_memory(diag, strlen(from), "a path");
-        bool quantize = work->options->quantize_e4m3 && is_transformer(root, entry->path);
-        free(root);
-        if (torch)
-            strcpy(to + strlen(to) - strlen(".bin"), ".safetensors"); // compress_one left room
-        return ecd_compress_file(work, from, to, torch, quantize, diag);
-    }
-    if (is_index(name)) {
-        bool renamed = is_torch_index(tree, entry->path);
-        if (renamed)
-            strcpy(to + strlen(to) - strlen(".bin.index.json"), ".safetensors.index.json");
-        if (renamed || ecd_ends_with(name, ".safetensors.index.json"))
-            return ecd_compress_index(work, from, to, renamed, diag);
-    }
-    if (!strcmp(name, "config.json") && holds_weights(tree, entry->path))
-        return write_marked(from, to, &work->report->written_bytes, diag);
-    work->report->written_bytes += entry->size_bytes;
-    return ecd_copy_file(from, to, diag);
+    for (size_t i = 0; i < work->job_count; i++)
+        if (work->jobs[i].entry == entry)
+            return &work->jobs[i];
+    return NULL;
 }
 
-static ecd_status compress_one(ecd_work *work, const ecd_tree *tree, const ecd_tree_entry *entry, const char *source,
-                               const char *target, ecd_diag *diag)
+static ecd_status write_rest(compression *c, ecd_diag *diag)
 {
-    char *from = ecd_path_join(source, entry->path), *to = NULL;
     ecd_status status = ECD_OK;
-    if (!from || asprintf(&to, "%s/%s%*s", target, entry->path, 12, "") < 0) {
-        free(from);
-        return ecd_fail_memory(diag, strlen(entry->path), "a path");
+    for (size_t i = 0; !status && i < c->run.tree.count; i++) {
+        const ecd_tree_entry *entry = &c->run.tree.entries[i];
+        const ecd_job *job = entry->folder ? NULL : job_of(&c->run.work, entry);
+        char sum[ECD_HASH_TEXT] = "";
+        if (job)
+            memcpy(sum, job->sha256, sizeof sum);
+        else if (!entry->folder)
+            status = write_index(c, entry, sum, diag);
+        if (!status && *sum)
+            status = ecd_manifest_add(&c->manifest, entry->path, sum, diag);
     }
-    to[strlen(to) - 12] = 0; // room for a longer ending
-    if (entry->folder) {
-        if (mkdir(to, 0777))
-            status = ecd_fail_errno(diag, to, "create");
-    } else {
-        uint64_t before = work->progress.done_bytes;
-        work->progress.file = entry->path;
-        work->limit_bytes = before + entry->size_bytes;
-        work->report->files++;
-        status = compress_entry(work, tree, entry, from, to, diag);
-        uint64_t told = work->progress.done_bytes - before;
-        if (!status)
-            status = ecd_work_step(work, entry->size_bytes > told ? entry->size_bytes - told : 0, diag);
-    }
-    free(from);
-    free(to);
+    if (status || c->run.single)
+        return status;
+    char *path = ecd_path_join(c->run.partial.folder, ECD_MANIFEST_NAME);
+    status = path ? ecd_manifest_write(&c->manifest, path, diag) : ecd_fail_memory(diag, 1024, "a path");
+    free(path);
     return status;
 }
 
 ecd_status ecd_compress(const char *source, const char *target, const ecd_compress_options *options,
                         ecd_work_report *report, ecd_diag *diag)
 {
-    ecd_tree tree;
-    ecd_work work;
-    char *temporary = NULL;
-    ecd_status status = ecd_tree_list(source, &tree, diag);
-    if (status)
-        return status;
-    ecd_work_begin(&work, options, report, &tree);
-    status = ecd_new_folder_begin(target, &temporary, diag);
-    for (int indexes = 0; indexes < 2; indexes++) // which say what became of the tensor files
-        for (size_t i = 0; !status && i < tree.count; i++)
-            if (is_index(tree.entries[i].path) == (indexes != 0))
-                status = compress_one(&work, &tree, &tree.entries[i], source, temporary, diag);
-    ecd_work_end(&work);
-    if (status)
-        ecd_new_folder_abandon(temporary);
-    else
-        status = ecd_new_folder_commit(temporary, target, diag);
-    ecd_tree_free(&tree);
+    compression c = {0};
+    ecd_status status = ecd_run_begin(&c.run, "compress 1", source, target, options, report, diag);
+    if (!status && !c.run.complete) {
+        status = plan(&c, diag);
+        if (!status)
+            status = ecd_work_run(&c.run.work, diag);
+        if (!status)
+            status = write_rest(&c, diag);
+        if (!status)
+            status = ecd_run_commit(&c.run, diag);
+    }
+    ecd_run_end(&c.run, status);
+    ecd_manifest_free(&c.manifest);
     return status;
 }

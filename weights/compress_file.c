@@ -1,363 +1,329 @@
 // One tensor file into its compressed form.
 #define _GNU_SOURCE
 #include <cjson/cJSON.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "weights/coded.h"
-#include "weights/compress_internal.h"
-#include "weights/json.h"
+#include "weights/compress_header.h"
+#include "weights/compress_tensor.h"
 #include "weights/twins.h"
-#include "weights/writer.h"
 
-enum { CODE_AT_LEAST = 1024 }; // bytes: below, a container's header outweighs what coding saves
+enum {
+    TASK_HASH = 100,            // a kind beside the stages of a tensor
+    HASH_BYTES = 4 << 20,       // of a task
+    AHEAD_BYTES = 64 << 20,     // hashing reads the file in order, and so fetches it from the disk for the coders
+    HELD_BYTES = 96 << 20,      // that tensors on their way hold together; the first may hold more
+};
 
-typedef struct job {
-    ecd_work *work;
-    const ecd_checkpoint *cp;
-    bool torch, quantize;
+typedef struct file_work {
+    ecd_job *job;
+    ecd_checkpoint *cp;
+    ecd_original original;
     size_t *twins; // an earlier tensor of the same bytes, or the tensor itself
-    char *plain;   // the header that decompressing writes
-    cJSON *metadata;
     ecd_tensors_writer writer;
-    ecd_diag *diag;
-} job;
+    bool open;
+    ecd_item *items; // in the order of the compressed file; aliases have none
+    size_t item_count, first, next, placed; // not done; not begun; not placed
+    uint64_t at_bytes;                      // place of the next that is placed
+    uint64_t read_bytes;                    // how far coders have come in the source
+    ecd_hash hash;
+    uint64_t hashed_bytes;
+    bool hashing;
+} file_work;
 
-static bool quantizes(const job *j, const ecd_tensor *tensor)
+static bool is_alias(const file_work *f, size_t i)
 {
-    return j->quantize && tensor->dtype >= ECD_F32 && tensor->dtype <= ECD_BF16 && ecd_quantize_wants(tensor);
+    const ecd_tensor *tensors = f->cp->tensors;
+    return f->twins[i] != i && !ecd_original_quantizes(&f->original, &tensors[i]) &&
+           !ecd_original_quantizes(&f->original, &tensors[f->twins[i]]);
 }
 
-// "transformer_blocks.0.ff.net.2.weight" -> "....weight_scale"; the caller frees.
-static char *scale_name(const char *name)
+static ecd_item item_of(const file_work *f, const ecd_tensor *tensor)
 {
-    size_t length = strlen(name);
-    char *out = malloc(length + sizeof "_scale");
-    if (out) {
-        memcpy(out, name, length);
-        memcpy(out + length, "_scale", sizeof "_scale");
-    }
-    return out;
+    bool quantized = ecd_original_quantizes(&f->original, tensor);
+    ecd_dtype dtype = quantized ? ECD_E4M3 : tensor->dtype;
+    return (ecd_item){.tensor = tensor,
+                      .quantized = quantized,
+                      .coded = ecd_item_codes(tensor, dtype),
+                      .dtype = dtype,
+                      .elements = tensor->data,
+                      .size_bytes = quantized ? tensor->count : tensor->size_bytes};
 }
 
-static bool plain_add(cJSON *header, const char *name, ecd_dtype dtype, const int64_t *shape, int dims, uint64_t size,
-                      uint64_t *at)
+// First what stays raw for certain: its elements keep the alignment that they had, containers need none.
+static ecd_status list_items(file_work *f, ecd_diag *diag)
 {
-    cJSON *entry = ecd_tensors_entry(dtype, shape, dims, *at, *at + size);
-    *at += size;
-    if (entry && cJSON_AddItemToObject(header, name, entry))
-        return true;
-    cJSON_Delete(entry);
-    return false;
+    size_t count = f->cp->count;
+    f->items = calloc(count + 1, sizeof *f->items);
+    if (!f->items)
+        return ecd_fail_memory(diag, count * sizeof *f->items, "a list of tensors");
+    for (int coded = 0; coded < 2; coded++)
+        for (size_t i = 0; i < count; i++) {
+            ecd_item item = item_of(f, &f->cp->tensors[i]);
+            if (is_alias(f, i) || (item.coded || item.quantized) != (coded != 0))
+                continue;
+            item.held_bytes = ecd_item_holds(&item, f->job->work);
+            f->items[f->item_count++] = item;
+        }
+    return ECD_OK;
 }
 
-static bool plain_add_quantized(cJSON *header, const ecd_tensor *tensor, uint64_t *at)
+static ecd_status check_source(const file_work *f, ecd_diag *diag)
 {
-    int64_t shape[2] = {tensor->shape[0], 1};
-    char *name = scale_name(tensor->name);
-    bool ok = name && plain_add(header, tensor->name, ECD_E4M3, tensor->shape, tensor->dims, tensor->count, at) &&
-              plain_add(header, name, ECD_F32, shape, 2, (uint64_t)shape[0] * sizeof(float), at);
-    free(name);
-    return ok;
+    bool coded = f->cp->note_count > 0;
+    for (size_t i = 0; i < f->cp->count; i++)
+        coded |= ecd_ends_with(f->cp->tensors[i].name, ".ecf8");
+    if (!coded)
+        return ECD_OK;
+    ecd_fail(diag, ECD_USAGE, "holds ECF8 tensors already, expected an uncompressed file");
+    ecd_diag_file(diag, f->cp->files[0]->path);
+    return ECD_USAGE;
 }
 
-// The header of a file that cannot be given back as it was: torch's, or one whose weights are quantised.
-static char *make_plain(const job *j)
+static ecd_status file_open(ecd_job *job, ecd_diag *diag)
 {
-    cJSON *header = cJSON_CreateObject(), *metadata = cJSON_Duplicate(j->metadata, 1);
-    bool ok = header && metadata && cJSON_AddItemToObject(header, "__metadata__", metadata);
-    uint64_t at = 0;
-    for (size_t i = 0; ok && i < j->cp->count; i++) {
-        const ecd_tensor *t = &j->cp->tensors[i];
-        ok = quantizes(j, t) ? plain_add_quantized(header, t, &at)
-                             : plain_add(header, t->name, t->dtype, t->shape, t->dims, t->size_bytes, &at);
-    }
-    char *text = ok ? cJSON_PrintUnformatted(header) : NULL, *padded = NULL;
-    size_t length = text ? strlen(text) : 0, whole = (length + 7) / 8 * 8;
-    if (text && (padded = malloc(whole + 1))) {
-        memcpy(padded, text, length);
-        memset(padded + length, ' ', whole - length);
-        padded[whole] = 0;
-    }
-    cJSON_free(text);
-    if (!header || !metadata)
-        cJSON_Delete(metadata);
-    cJSON_Delete(header);
-    return padded;
-}
-
-static ecd_status read_header(job *j)
-{
-    const ecd_file *file = j->cp->files[0];
-    cJSON *header = NULL;
-    if (j->torch) {
-        j->metadata = cJSON_CreateObject();
-        bool ok = j->metadata && cJSON_AddStringToObject(j->metadata, "format", "pt");
-        j->plain = ok ? make_plain(j) : NULL;
-        return j->plain ? ECD_OK : ecd_fail_memory(j->diag, 1024, "a header");
-    }
-    size_t length = 0;
-    for (int i = 7; i >= 0; i--)
-        length = length << 8 | file->data[i];
-    const char *text = (const char *)file->data + 8; // checked by ecd_safetensors_list
-    ecd_status status = ecd_json_parse(text, length, 8, &header, j->diag);
+    file_work *f = job->own = calloc(1, sizeof *f);
+    if (!f)
+        return ecd_fail_memory(diag, sizeof *f, "a tensor file");
+    f->job = job;
+    ecd_hash_begin(&f->hash);
+    ecd_status status = ecd_tensor_file_open(job->from, job->torch, &f->cp, diag);
     if (status)
         return status;
-    bool quantized = false;
-    for (size_t i = 0; i < j->cp->count; i++)
-        quantized |= quantizes(j, &j->cp->tensors[i]);
-    j->metadata = cJSON_DetachItemFromObjectCaseSensitive(header, "__metadata__");
-    cJSON_Delete(header);
-    if (!cJSON_IsObject(j->metadata)) {
-        cJSON_Delete(j->metadata);
-        j->metadata = cJSON_CreateObject();
-    }
-    j->plain = !j->metadata ? NULL : quantized ? make_plain(j) : strndup(text, length);
-    return j->plain ? ECD_OK : ecd_fail_memory(j->diag, length, "a header");
+    f->original = (ecd_original){.cp = f->cp, .torch = job->torch, .quantize = job->quantize};
+    status = check_source(f, diag);
+    if (!status)
+        status = ecd_twins_find(f->cp, &f->twins, diag);
+    if (!status)
+        status = ecd_original_read(&f->original, diag);
+    if (!status)
+        status = list_items(f, diag);
+    if (status)
+        return status;
+    status = ecd_tensors_writer_open(job->to, ecd_original_room(&f->original, f->twins), f->original.metadata, &f->writer,
+                                     diag);
+    f->original.metadata = NULL;
+    f->open = !status;
+    f->at_bytes = 8 + f->writer.header_bytes;
+    return status ? status : ecd_writer_flush(&f->writer.file, diag);
 }
 
-// The length of a string as JSON, its quotes included.
-static uint64_t printed_length(const char *text)
+static bool claim_hash(file_work *f, uint64_t limit, ecd_task *task)
 {
-    cJSON *string = cJSON_CreateString(text);
-    char *printed = string ? cJSON_PrintUnformatted(string) : NULL;
-    uint64_t length = printed ? strlen(printed) : 6 * strlen(text) + 2; // nothing is longer than \u0000
-    cJSON_free(printed);
-    cJSON_Delete(string);
-    return length;
+    uint64_t size = f->cp->files[0]->size_bytes, left = size - f->hashed_bytes;
+    if (!f->original.kept || f->hashing || !left || f->hashed_bytes > limit)
+        return false;
+    f->hashing = true;
+    *task = (ecd_task){.kind = TASK_HASH, .first = f->hashed_bytes, .count = left < HASH_BYTES ? left : HASH_BYTES};
+    return true;
 }
 
-static uint64_t digits_of(uint64_t value)
+// Sizes are known in any order, places in that of the file.
+static void place_items(file_work *f)
 {
-    uint64_t digits = 1;
-    for (; value >= 10; value /= 10)
-        digits++;
-    return digits;
+    for (; f->placed < f->next && f->items[f->placed].stage == ECD_STAGE_PLACE; f->placed++) {
+        ecd_item *item = &f->items[f->placed];
+        if (item->quantized) {
+            item->scale_at_bytes = f->at_bytes;
+            f->at_bytes += (uint64_t)item->tensor->shape[0] * sizeof(float);
+        }
+        item->at_bytes = f->at_bytes;
+        f->at_bytes += ecd_item_stored_bytes(item);
+        ecd_item_place(item, f->job->work);
+    }
 }
 
-// No header of this file is longer: every tensor under its own name and ".ecf8", with its note, and every offset as wide
-// as the last one can be. Names count as they are printed.
-static uint64_t header_room(const job *j)
+static void item_done(file_work *f, ecd_item *item)
 {
-    char *metadata = cJSON_PrintUnformatted(j->metadata);
-    uint64_t room = 256 + printed_length(j->plain) + (metadata ? strlen(metadata) : 0);
-    uint64_t data_bytes = 0, longest = 0;
-    for (size_t i = 0; i < j->cp->count; i++) {
-        const ecd_tensor *t = &j->cp->tensors[i];
-        uint64_t name = printed_length(t->name);
-        longest = name > longest ? name : longest;
-        data_bytes += t->size_bytes + (quantizes(j, t) ? (uint64_t)t->shape[0] * sizeof(float) : 0);
-    }
-    uint64_t digits = digits_of(data_bytes);
-    for (size_t i = 0; i < j->cp->count; i++) {
-        const ecd_tensor *t = &j->cp->tensors[i];
-        uint64_t name = printed_length(t->name), shape = digits;
-        for (int d = 0; d < t->dims; d++)
-            shape += digits_of((uint64_t)t->shape[d]) + 1;
-        room += 64 + name + 2 * digits + shape;
-        if (j->twins[i] != i)
-            room += 32 + name + longest;
-        else if (t->dims != 2 && ecd_coded_dtype(t->dtype))
-            room += 32 + name + shape;
-        if (quantizes(j, t))
-            room += 80 + name + 2 * digits + shape;
-    }
-    cJSON_free(metadata);
-    return room;
+    f->job->work->held_bytes -= item->held_bytes;
+    ecd_work_count(f->job, item->tensor->size_bytes);
+    ecd_item_free(item);
 }
 
-static char *join(const char *a, const char *b)
+// Begins the next tensor if there is room for it.
+static bool begin_item(file_work *f)
 {
-    size_t first = strlen(a), second = strlen(b);
-    char *out = malloc(first + second + 1);
-    if (out) {
-        memcpy(out, a, first);
-        memcpy(out + first, b, second + 1);
-    }
-    return out;
+    ecd_work *work = f->job->work;
+    if (f->next >= f->item_count)
+        return false;
+    ecd_item *item = &f->items[f->next];
+    if (work->held_bytes && work->held_bytes + item->held_bytes > HELD_BYTES)
+        return false;
+    work->held_bytes += item->held_bytes;
+    f->next++;
+    uint64_t end = item->tensor->offset_bytes;
+    f->read_bytes = end > f->read_bytes ? end : f->read_bytes;
+    ecd_item_begin(item, work);
+    place_items(f);
+    if (item->stage == ECD_STAGE_DONE) // it was empty
+        item_done(f, item);
+    return true;
 }
 
-static ecd_status note_shape(job *j, const ecd_tensor *tensor)
+static ecd_claim file_claim(ecd_job *job, ecd_task *task)
+{
+    file_work *f = job->own;
+    if (claim_hash(f, f->read_bytes + AHEAD_BYTES, task))
+        return ECD_CLAIM_TASK;
+    while (f->first < f->next && f->items[f->first].stage == ECD_STAGE_DONE)
+        f->first++;
+    size_t i = f->first;
+    do {
+        for (; i < f->next; i++)
+            if (ecd_item_claim(&f->items[i], task))
+                return ECD_CLAIM_TASK;
+    } while (begin_item(f));
+    if (claim_hash(f, UINT64_MAX, task))
+        return ECD_CLAIM_TASK;
+    return f->first == f->item_count && !f->hashing ? ECD_CLAIM_END : ECD_CLAIM_WAIT;
+}
+
+static void hash_piece(file_work *f, const ecd_task *task)
+{
+    const ecd_file *file = f->cp->files[0];
+    ecd_file_will_need(file, task->first + task->count, 2 * HASH_BYTES);
+    ecd_hash_add(&f->hash, file->data + task->first, task->count);
+    ecd_file_dont_need(file, task->first, task->count);
+}
+
+static ecd_status file_run(ecd_job *job, const ecd_task *task, ecd_diag *diag)
+{
+    file_work *f = job->own;
+    if (task->kind == TASK_HASH) {
+        hash_piece(f, task);
+        return ECD_OK;
+    }
+    return ecd_item_run(task->item, task, job->work, &f->writer.file, diag);
+}
+
+static void file_finish(ecd_job *job, const ecd_task *task)
+{
+    file_work *f = job->own;
+    if (task->kind == TASK_HASH) {
+        f->hashed_bytes += task->count;
+        f->hashing = false;
+        return;
+    }
+    ecd_item *item = task->item;
+    ecd_stage before = item->stage;
+    if (before == ECD_STAGE_SCAN || before == ECD_STAGE_QUANTIZE || before == ECD_STAGE_COPY) {
+        double share = (double)(task->first + task->count) / (double)item->units;
+        uint64_t at = item->tensor->offset_bytes + (uint64_t)(share * (double)item->tensor->size_bytes);
+        f->read_bytes = at > f->read_bytes ? at : f->read_bytes;
+    }
+    ecd_item_finish(item, task, job->work);
+    place_items(f);
+    if (item->stage == ECD_STAGE_DONE)
+        item_done(f, item);
+}
+
+static ecd_status note_shape(file_work *f, const ecd_tensor *tensor, ecd_diag *diag)
 {
     char text[ECD_MAX_DIMS * 21 + 1] = "";
     size_t used = 0;
     for (int i = 0; i < tensor->dims; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, i ? ",%lld" : "%lld", (long long)tensor->shape[i]);
-    char *key = join("ecf8.shape.", tensor->name);
-    ecd_status status = key ? ecd_tensors_writer_note(&j->writer, key, text, j->diag)
-                            : ecd_fail_memory(j->diag, strlen(tensor->name), "a tensor's name");
+    char *key = ecd_join("ecf8.shape.", tensor->name);
+    ecd_status status = key ? ecd_tensors_writer_note(&f->writer, key, text, diag)
+                            : ecd_fail_memory(diag, strlen(tensor->name), "a tensor's name");
     free(key);
     return status;
 }
 
-static ecd_status add_blob(job *j, const ecd_tensor *tensor, const uint8_t *blob, uint64_t blob_bytes)
+static ecd_status list_scale(file_work *f, const ecd_item *item, ecd_diag *diag)
 {
-    int64_t shape = (int64_t)blob_bytes;
-    char *name = join(tensor->name, ".ecf8");
-    ecd_status status = name ? ecd_tensors_writer_add(&j->writer, name, ECD_U8, &shape, 1, blob, blob_bytes, j->diag)
-                             : ecd_fail_memory(j->diag, strlen(tensor->name), "a tensor's name");
+    int64_t shape[2] = {item->tensor->shape[0], 1};
+    uint64_t at, size = (uint64_t)shape[0] * sizeof(float);
+    char *name = ecd_join(item->tensor->name, "_scale");
+    if (!name)
+        return ecd_fail_memory(diag, strlen(item->tensor->name), "a tensor's name");
+    ecd_status status =
+        ecd_tensors_writer_place(&f->writer, name, ecd_dtype_name(ECD_F32), shape, 2, size, &at, diag);
+    if (!status)
+        status = ecd_job_note_scale(f->job, name, diag);
+    f->job->plain_bytes += size;
+    f->job->tensors.quantized++;
     free(name);
-    if (!status && tensor->dims != 2)
-        status = note_shape(j, tensor);
-    j->work->report->tensors_coded++;
     return status;
 }
 
-// Writes elements of the tensor's shape, coded if that is smaller.
-static ecd_status add_elements(job *j, const ecd_tensor *tensor, ecd_dtype dtype, const uint8_t *elements)
+// The header's entry of a tensor whose bytes are written.
+static ecd_status list_item(file_work *f, const ecd_item *item, ecd_diag *diag)
 {
-    uint64_t size = tensor->count * ecd_dtype_size(dtype), blob_bytes = 0;
-    uint8_t *blob = NULL;
-    ecd_status status = ECD_OK;
-    if (ecd_coded_dtype(dtype) && size >= CODE_AT_LEAST) {
-        bool matrix = tensor->dims >= 2;
-        int64_t rows = matrix ? tensor->shape[0] : 0, cols = matrix ? (int64_t)tensor->count / rows : 0;
-        status = ecd_coded_encode(dtype, elements, tensor->count, rows, cols, &blob, &blob_bytes, j->diag);
+    const ecd_tensor *t = item->tensor;
+    ecd_work_tensors *counts = &f->job->tensors;
+    bool coded = item->blob_bytes && item->blob_bytes < item->size_bytes;
+    int64_t shape = (int64_t)item->blob_bytes;
+    uint64_t at;
+    ecd_status status = item->quantized ? list_scale(f, item, diag) : ECD_OK;
+    counts->by_mode[coded ? item->mode : ECF8_MODE_RAW]++;
+    f->job->plain_bytes += item->size_bytes;
+    if (status)
+        return status;
+    if (!coded) {
+        const char *dtype = item->quantized ? ecd_dtype_name(item->dtype) : ecd_original_dtype(&f->original, t);
+        return ecd_tensors_writer_place(&f->writer, t->name, dtype, t->shape, t->dims, item->size_bytes, &at, diag);
     }
-    if (!status)
-        status = blob ? add_blob(j, tensor, blob, blob_bytes)
-                      : ecd_tensors_writer_add(&j->writer, tensor->name, dtype, tensor->shape, tensor->dims, elements,
-                                               size, j->diag);
-    free(blob);
-    return status;
-}
-
-static ecd_status add_quantized(job *j, const ecd_tensor *tensor)
-{
-    int64_t shape[2] = {tensor->shape[0], 1};
-    uint8_t *codes = malloc(tensor->count + 1);
-    float *scale = malloc((size_t)shape[0] * sizeof *scale + 1);
-    char *name = scale_name(tensor->name);
-    ecd_status status = ECD_OK;
-    if (!codes || !scale || !name)
-        status = ecd_fail_memory(j->diag, tensor->count, "a quantised tensor");
-    if (!status)
-        status = ecd_quantize_rows(tensor, codes, scale, j->diag);
-    if (!status)
-        status = ecd_tensors_writer_add(&j->writer, name, ECD_F32, shape, 2, scale, (uint64_t)shape[0] * sizeof *scale,
-                                        j->diag);
-    if (!status)
-        status = add_elements(j, tensor, ECD_E4M3, codes);
-    j->work->report->tensors_quantized++;
-    free(codes);
-    free(scale);
+    counts->coded++;
+    char *name = ecd_join(t->name, ".ecf8");
+    status = name ? ecd_tensors_writer_place(&f->writer, name, ecd_dtype_name(ECD_U8), &shape, 1, item->blob_bytes, &at,
+                                             diag)
+                  : ecd_fail_memory(diag, strlen(t->name), "a tensor's name");
     free(name);
-    return status;
+    return !status && t->dims != 2 ? note_shape(f, t, diag) : status;
 }
 
-static ecd_status add_alias(job *j, const ecd_tensor *tensor, const ecd_tensor *twin)
+static ecd_status note_alias(file_work *f, size_t i, ecd_diag *diag)
 {
-    char *key = join("ecf8.alias.", tensor->name);
-    ecd_status status = key ? ecd_tensors_writer_note(&j->writer, key, twin->name, j->diag)
-                            : ecd_fail_memory(j->diag, strlen(tensor->name), "a tensor's name");
+    const ecd_tensor *tensor = &f->cp->tensors[i];
+    char *key = ecd_join("ecf8.alias.", tensor->name);
+    ecd_status status = key ? ecd_tensors_writer_note(&f->writer, key, f->cp->tensors[f->twins[i]].name, diag)
+                            : ecd_fail_memory(diag, strlen(tensor->name), "a tensor's name");
     free(key);
-    j->work->report->tensors_shared++;
+    f->job->tensors.shared++;
+    f->job->plain_bytes += tensor->size_bytes;
     return status;
 }
 
-static ecd_status add_tensor(job *j, size_t index)
+static ecd_status file_close(ecd_job *job, ecd_diag *diag)
 {
-    const ecd_tensor *tensor = &j->cp->tensors[index];
-    ecd_status status;
-    if (quantizes(j, tensor))
-        status = add_quantized(j, tensor);
-    else if (j->twins[index] != index && !quantizes(j, &j->cp->tensors[j->twins[index]]))
-        status = add_alias(j, tensor, &j->cp->tensors[j->twins[index]]);
-    else
-        status = add_elements(j, tensor, tensor->dtype, tensor->data);
-    j->work->report->tensors++;
-    ecd_file_dont_need(tensor->file, tensor->offset_bytes, tensor->size_bytes); // memory stays flat
-    return status ? status : ecd_work_step(j->work, tensor->size_bytes, j->diag);
-}
-
-// First what stays raw for certain: its elements keep the alignment that they had, containers need none.
-static ecd_status add_tensors(job *j)
-{
-    for (int coded = 0; coded < 2; coded++)
-        for (size_t i = 0; i < j->cp->count; i++) {
-            const ecd_tensor *tensor = &j->cp->tensors[i];
-            bool large = ecd_coded_dtype(tensor->dtype) && tensor->size_bytes >= CODE_AT_LEAST;
-            bool may_code = large || quantizes(j, tensor);
-            ecd_status status = may_code == (coded != 0) ? add_tensor(j, i) : ECD_OK;
-            if (status)
-                return status;
-        }
-    return ECD_OK;
-}
-
-static ecd_status check_source(const job *j)
-{
-    bool coded = j->cp->note_count > 0;
-    for (size_t i = 0; i < j->cp->count; i++)
-        coded |= ecd_ends_with(j->cp->tensors[i].name, ".ecf8");
-    if (!coded)
-        return ECD_OK;
-    ecd_fail(j->diag, ECD_USAGE, "holds ECF8 tensors already, expected an uncompressed file");
-    ecd_diag_file(j->diag, j->cp->files[0]->path);
-    return ECD_USAGE;
-}
-
-// What the index of a sharded model has to say of this file.
-static ecd_status note_file(const job *j, const char *path)
-{
-    ecd_work_file *file;
-    ecd_status status = ecd_work_note_file(j->work, path, &file, j->diag);
+    file_work *f = job->own;
+    ecd_status status = ecd_tensors_writer_note(&f->writer, "ecf8.header", f->original.plain, diag);
+    if (f->original.kept) {
+        ecd_hash_end(&f->hash, job->sha256);
+        if (!status)
+            status = ecd_tensors_writer_note(&f->writer, "ecf8.sha256", job->sha256, diag);
+    }
+    for (size_t i = 0; !status && i < f->item_count; i++)
+        status = list_item(f, &f->items[i], diag);
+    for (size_t i = 0; !status && i < f->cp->count; i++)
+        if (is_alias(f, i))
+            status = note_alias(f, i, diag);
     if (status)
         return status;
-    file->stored_bytes = j->writer.data_bytes;
-    for (size_t i = 0; !status && i < j->cp->count; i++) {
-        const ecd_tensor *tensor = &j->cp->tensors[i];
-        bool quantized = quantizes(j, tensor);
-        file->plain_bytes +=
-            quantized ? tensor->count + (uint64_t)tensor->shape[0] * sizeof(float) : tensor->size_bytes;
-        char *name = quantized ? scale_name(tensor->name) : NULL;
-        if (quantized)
-            status = name ? ecd_work_note_scale(file, name, j->diag)
-                          : ecd_fail_memory(j->diag, strlen(tensor->name), "a tensor's name");
-        free(name);
-    }
-    return status;
+    job->tensors.all = f->cp->count;
+    job->coded = true;
+    job->stored_bytes = f->writer.data_bytes;
+    job->written_bytes = 8 + f->writer.header_bytes + f->writer.data_bytes;
+    f->open = false;
+    return ecd_tensors_writer_commit(&f->writer, diag);
 }
 
-ecd_status ecd_compress_file(ecd_work *work, const char *from, const char *to, bool torch, bool quantize,
-                             ecd_diag *diag)
+static void file_free(ecd_job *job)
 {
-    job j = {.work = work, .torch = torch, .quantize = quantize, .diag = diag};
-    ecd_checkpoint *cp = NULL;
-    bool open = false;
-    ecd_status status = ecd_tensor_file_open(from, torch, &cp, diag);
-    if (status)
-        return status;
-    j.cp = cp;
-    status = check_source(&j);
-    if (!status)
-        status = ecd_twins_find(cp, &j.twins, diag);
-    if (!status)
-        status = read_header(&j);
-    if (status)
-        goto out;
-    uint64_t room = header_room(&j);
-    status = ecd_tensors_writer_open(to, room, j.metadata, &j.writer, diag);
-    j.metadata = NULL;
-    open = !status;
-    if (!status)
-        status = ecd_tensors_writer_note(&j.writer, "ecf8.header", j.plain, diag);
-    if (!status)
-        status = add_tensors(&j);
-    if (!status)
-        status = note_file(&j, to);
-    if (open && status) {
-        ecd_tensors_writer_abandon(&j.writer);
-    } else if (open) {
-        work->report->written_bytes += 8 + j.writer.header_bytes + j.writer.data_bytes;
-        status = ecd_tensors_writer_commit(&j.writer, diag);
-        work->report->files_coded++;
-    }
-out:
-    cJSON_Delete(j.metadata);
-    free(j.plain);
-    free(j.twins);
-    ecd_checkpoint_close(cp);
-    return status;
+    file_work *f = job->own;
+    for (size_t i = 0; i < f->item_count; i++)
+        ecd_item_free(&f->items[i]);
+    if (f->open)
+        ecd_tensors_writer_abandon(&f->writer);
+    free(f->items);
+    free(f->twins);
+    ecd_original_free(&f->original);
+    ecd_checkpoint_close(f->cp);
+    free(f);
 }
+
+const ecd_job_calls ecd_compress_calls = {file_open, file_claim, file_run, file_finish, file_close, file_free};

@@ -52,11 +52,12 @@ static void quantize_row(const ecd_tensor *tensor, const uint8_t *row, float sca
     }
 }
 
-ecd_status ecd_quantize_rows(const ecd_tensor *tensor, uint8_t *out, float *scale, ecd_diag *diag)
+ecd_status ecd_quantize_rows(const ecd_tensor *tensor, int64_t first, int64_t rows, uint8_t *out, float *scale,
+                             ecd_diag *diag)
 {
-    int64_t rows = tensor->shape[0], cols = tensor->shape[1];
+    int64_t cols = tensor->shape[1];
     size_t element = ecd_dtype_size(tensor->dtype);
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = first; r < first + rows; r++) {
         const uint8_t *row = tensor->data + (size_t)(r * cols) * element;
         float largest = row_largest(tensor, row);
         if (!isfinite(largest))

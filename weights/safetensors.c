@@ -44,7 +44,7 @@ static ecd_status read_dtype(const reader *r, const cJSON *entry, ecd_tensor *te
     if (!cJSON_IsString(dtype))
         return ecd_fail(r->diag, ECD_DATA, "no \"dtype\" string, expected one such as \"F32\"");
     tensor->dtype = ecd_dtype_of_name(dtype->valuestring);
-    if (tensor->dtype == ECD_DTYPE_UNKNOWN)
+    if (tensor->dtype == ECD_DTYPE_UNKNOWN && !r->cp->keep_unknown)
         return ecd_fail(
             r->diag, ECD_DATA,
             "dtype \"%.40s\", expected one of F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8, BOOL",
@@ -83,7 +83,9 @@ static ecd_status read_extent(const reader *r, const cJSON *entry, ecd_tensor *t
         return ecd_fail(r->diag, ECD_DATA,
                         "data_offsets [%llu, %llu], expected a range within the file's %llu data bytes",
                         (unsigned long long)begin, (unsigned long long)end, (unsigned long long)r->data_bytes);
-    if (!ecd_tensor_measure(tensor, &size))
+    if (tensor->dtype == ECD_DTYPE_UNKNOWN)
+        size = end - begin;
+    else if (!ecd_tensor_measure(tensor, &size))
         return ecd_fail(r->diag, ECD_DATA, "shape %s is too large, expected a size in bytes below 2^63",
                         ecd_tensor_shape_text(tensor, shape, sizeof shape));
     if (size != end - begin)

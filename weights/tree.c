@@ -33,7 +33,10 @@ static ecd_status add(ecd_tree *tree, char *path, const struct stat *info, ecd_d
         tree->capacity = capacity;
     }
     tree->entries[tree->count++] =
-        (ecd_tree_entry){.path = path, .folder = S_ISDIR(info->st_mode), .size_bytes = (uint64_t)info->st_size};
+        (ecd_tree_entry){.path = path,
+                         .folder = S_ISDIR(info->st_mode),
+                         .size_bytes = (uint64_t)info->st_size,
+                         .changed_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec};
     return ECD_OK;
 }
 
@@ -90,6 +93,29 @@ out:
         free(names[i]);
     free(names);
     free(full);
+    return status;
+}
+
+ecd_status ecd_tree_single(const char *path, char **root, ecd_tree *out, ecd_diag *diag)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash ? slash + 1 : path);
+    struct stat info;
+    *out = (ecd_tree){0};
+    *root = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    ecd_status status = name && *root ? ECD_OK : ecd_fail_memory(diag, strlen(path), "a path");
+    if (!status && stat(path, &info))
+        status = ecd_fail_errno(diag, path, "look at");
+    if (!status) {
+        status = add(out, name, &info, diag);
+        name = NULL;
+    }
+    free(name);
+    if (status) {
+        ecd_tree_free(out);
+        free(*root);
+        *root = NULL;
+    }
     return status;
 }
 
@@ -152,39 +178,24 @@ ecd_status ecd_new_folder_commit(char *temporary, const char *path, ecd_diag *di
     return ECD_OK;
 }
 
-void ecd_new_folder_abandon(char *temporary)
+void ecd_folder_remove(const char *path)
 {
     ecd_tree tree;
-    if (!temporary)
-        return;
-    if (!ecd_tree_list(temporary, &tree, NULL)) {
+    if (!ecd_tree_list(path, &tree, NULL)) {
         for (size_t i = tree.count; i-- > 0;) {
-            char *path = ecd_path_join(temporary, tree.entries[i].path);
-            if (path)
-                (void)remove(path);
-            free(path);
+            char *entry = ecd_path_join(path, tree.entries[i].path);
+            if (entry)
+                (void)remove(entry);
+            free(entry);
         }
         ecd_tree_free(&tree);
     }
-    (void)rmdir(temporary);
-    free(temporary);
+    (void)rmdir(path);
 }
 
-ecd_status ecd_copy_file(const char *from, const char *to, ecd_diag *diag)
+void ecd_new_folder_abandon(char *temporary)
 {
-    ecd_file file;
-    ecd_writer writer;
-    ecd_status status = ecd_file_map(from, &file, diag);
-    if (status)
-        return status;
-    status = ecd_writer_open(to, &writer, diag);
-    if (!status) {
-        status = file.size_bytes ? ecd_writer_write(&writer, file.data, file.size_bytes, diag) : ECD_OK;
-        if (status)
-            ecd_writer_abandon(&writer);
-        else
-            status = ecd_writer_commit(&writer, diag);
-    }
-    ecd_file_unmap(&file);
-    return status;
+    if (temporary)
+        ecd_folder_remove(temporary);
+    free(temporary);
 }

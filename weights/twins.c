@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL_BYTES = 4096, SAMPLE_BYTES = 1024 };
+enum { SMALL_BYTES = 4096, SAMPLE_BYTES = 1024, PIECE_BYTES = 4 << 20 };
 
 // Most tensors differ in their first bytes: only those that agree in a sample are compared whole.
 typedef struct sample {
@@ -34,10 +34,23 @@ static int compare_samples(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
+// Piece by piece: mapped pages are given back behind.
+static bool same_bytes(const ecd_tensor *a, const ecd_tensor *b)
+{
+    bool equal = true;
+    for (uint64_t at = 0; equal && at < a->size_bytes; at += PIECE_BYTES) {
+        uint64_t left = a->size_bytes - at, size = left < PIECE_BYTES ? left : PIECE_BYTES;
+        equal = !memcmp(a->data + at, b->data + at, size);
+        ecd_file_dont_need(a->file, a->offset_bytes + at, size);
+        ecd_file_dont_need(b->file, b->offset_bytes + at, size);
+    }
+    return equal;
+}
+
 static bool same(const ecd_tensor *a, const ecd_tensor *b)
 {
     return a->dtype == b->dtype && a->dims == b->dims && a->size_bytes == b->size_bytes &&
-           !memcmp(a->shape, b->shape, (size_t)a->dims * sizeof *a->shape) && !memcmp(a->data, b->data, a->size_bytes);
+           !memcmp(a->shape, b->shape, (size_t)a->dims * sizeof *a->shape) && same_bytes(a, b);
 }
 
 ecd_status ecd_twins_find(const ecd_checkpoint *cp, size_t **twins, ecd_diag *diag)
@@ -51,8 +64,9 @@ ecd_status ecd_twins_find(const ecd_checkpoint *cp, size_t **twins, ecd_diag *di
     }
     for (size_t i = 0; i < count; i++) {
         (*twins)[i] = i;
-        if (cp->tensors[i].size_bytes >= SMALL_BYTES)
+        if (cp->tensors[i].size_bytes >= SMALL_BYTES && cp->tensors[i].dtype)
             samples[kept++] = (sample){.hash = hash_sample(&cp->tensors[i]), .index = i};
+        ecd_file_dont_need(cp->tensors[i].file, cp->tensors[i].offset_bytes, cp->tensors[i].size_bytes);
     }
     qsort(samples, kept, sizeof *samples, compare_samples);
     for (size_t first = 0, i = 1; i < kept; i++) {

@@ -6,90 +6,6 @@
 
 #include "weights/compress_internal.h"
 #include "weights/json.h"
-#include "weights/stream.h"
-
-enum { CONFIG_MAX_BYTES = 16 << 20 };
-
-static ecd_status compare_streams(ecd_tensor_stream *x, ecd_tensor_stream *y, ecd_diag *diag)
-{
-    const uint8_t *p, *q;
-    uint64_t m, n, at = 0;
-    for (;;) {
-        ecd_status status = ecd_tensor_stream_next(x, &p, &m, diag);
-        if (!status)
-            status = ecd_tensor_stream_next(y, &q, &n, diag);
-        if (status || (!m && !n))
-            return status;
-        uint64_t same = 0;
-        if (m != n || memcmp(p, q, m)) {
-            while (same < m && same < n && p[same] == q[same])
-                same++;
-            return ecd_tensor_fail(x->tensor, diag, "differs from %s at decoded byte %llu", y->tensor->file->path,
-                                   (unsigned long long)(at + same));
-        }
-        at += m;
-    }
-}
-
-// Trailing ones do not count: reading drops them of old attention weights.
-static bool same_shape(const ecd_tensor *x, const ecd_tensor *y)
-{
-    for (int i = 0; i < ECD_MAX_DIMS; i++)
-        if ((i < x->dims ? x->shape[i] : 1) != (i < y->dims ? y->shape[i] : 1))
-            return false;
-    return true;
-}
-
-static ecd_status compare_tensors(const ecd_tensor *x, const ecd_tensor *y, ecd_diag *diag)
-{
-    ecd_tensor_stream s = {0}, t = {0};
-    char got[160], expected[160];
-    if (x->dtype != y->dtype)
-        return ecd_tensor_fail(x, diag, "type %s, expected %s as in %s", ecd_dtype_name(x->dtype),
-                               ecd_dtype_name(y->dtype), y->file->path);
-    if (!same_shape(x, y))
-        return ecd_tensor_fail(x, diag, "shape %s, expected %s as in %s", ecd_tensor_shape_text(x, got, sizeof got),
-                               ecd_tensor_shape_text(y, expected, sizeof expected), y->file->path);
-    ecd_status status = ecd_tensor_stream_open(x, &s, diag);
-    if (!status)
-        status = ecd_tensor_stream_open(y, &t, diag);
-    if (!status)
-        status = compare_streams(&s, &t, diag);
-    ecd_tensor_stream_close(&s);
-    ecd_tensor_stream_close(&t);
-    ecd_file_dont_need(x->file, x->offset_bytes, x->size_bytes);
-    ecd_file_dont_need(y->file, y->offset_bytes, y->size_bytes);
-    return status;
-}
-
-static ecd_status lacks(const ecd_checkpoint *cp, const ecd_tensor *tensor, ecd_diag *diag)
-{
-    (void)ecd_fail(diag, ECD_DATA, "tensor is missing, expected it as in %s", tensor->file->path);
-    ecd_diag_tensor(diag, tensor->name);
-    ecd_diag_file(diag, cp->files[0]->path);
-    return ECD_DATA;
-}
-
-static ecd_status compare_tensor_files(ecd_work *work, const char *a, const char *b, ecd_diag *diag)
-{
-    ecd_checkpoint *x = NULL, *y = NULL;
-    ecd_status status = ecd_tensor_file_resolved(a, &x, diag);
-    if (!status)
-        status = ecd_tensor_file_resolved(b, &y, diag);
-    for (size_t i = 0; !status && i < y->count; i++) {
-        const ecd_tensor *wanted = &y->tensors[i], *got = ecd_checkpoint_find(x, wanted->name);
-        status = got ? compare_tensors(got, wanted, diag) : lacks(x, wanted, diag);
-        work->report->tensors++;
-        if (!status)
-            status = ecd_work_step(work, wanted->size_bytes, diag);
-    }
-    for (size_t i = 0; !status && i < x->count; i++)
-        if (!ecd_checkpoint_find(y, x->tensors[i].name))
-            status = lacks(y, &x->tensors[i], diag);
-    ecd_checkpoint_close(x);
-    ecd_checkpoint_close(y);
-    return status;
-}
 
 static ecd_status differ(const char *a, const char *b, uint64_t offset, ecd_diag *diag)
 {
@@ -99,28 +15,73 @@ static ecd_status differ(const char *a, const char *b, uint64_t offset, ecd_diag
     return ECD_DATA;
 }
 
-static ecd_status compare_bytes(const char *a, const char *b, ecd_diag *diag)
+// Other files: one task after the other, each a piece.
+typedef struct bytes {
+    ecd_file x, y;
+    uint64_t next, finished;
+} bytes;
+
+static ecd_status bytes_open(ecd_job *job, ecd_diag *diag)
 {
-    ecd_file x, y = {0};
-    uint64_t at = 0;
-    ecd_status status = ecd_file_map(a, &x, diag);
-    if (!status)
-        status = ecd_file_map(b, &y, diag);
-    if (!status && (x.size_bytes != y.size_bytes || (x.size_bytes && memcmp(x.data, y.data, x.size_bytes)))) {
-        while (at < x.size_bytes && at < y.size_bytes && x.data[at] == y.data[at])
-            at++;
-        status = differ(a, b, at, diag);
-    }
-    ecd_file_unmap(&x);
-    ecd_file_unmap(&y);
-    return status;
+    bytes *f = job->own = calloc(1, sizeof *f);
+    if (!f)
+        return ecd_fail_memory(diag, sizeof *f, "a file");
+    ecd_status status = ecd_file_map(job->from, &f->x, diag);
+    return status ? status : ecd_file_map(job->to, &f->y, diag);
 }
+
+static ecd_claim bytes_claim(ecd_job *job, ecd_task *task)
+{
+    bytes *f = job->own;
+    uint64_t common = f->x.size_bytes < f->y.size_bytes ? f->x.size_bytes : f->y.size_bytes, left = common - f->next;
+    if (!left)
+        return f->finished == common ? ECD_CLAIM_END : ECD_CLAIM_WAIT;
+    task->first = f->next;
+    task->count = left < ECD_PIECE_BYTES ? left : ECD_PIECE_BYTES;
+    f->next += task->count;
+    return ECD_CLAIM_TASK;
+}
+
+static ecd_status bytes_run(ecd_job *job, const ecd_task *task, ecd_diag *diag)
+{
+    const bytes *f = job->own;
+    const uint8_t *x = f->x.data + task->first, *y = f->y.data + task->first;
+    uint64_t at = 0;
+    bool same = !memcmp(x, y, task->count);
+    while (!same && x[at] == y[at])
+        at++;
+    ecd_file_dont_need(&f->x, task->first, task->count);
+    ecd_file_dont_need(&f->y, task->first, task->count);
+    return same ? ECD_OK : differ(job->from, job->to, task->first + at, diag);
+}
+
+static void bytes_finish(ecd_job *job, const ecd_task *task)
+{
+    ((bytes *)job->own)->finished += task->count;
+    ecd_work_count(job, task->count);
+}
+
+static ecd_status bytes_close(ecd_job *job, ecd_diag *diag)
+{
+    const bytes *f = job->own;
+    return f->x.size_bytes == f->y.size_bytes ? ECD_OK : differ(job->from, job->to, f->finished, diag);
+}
+
+static void bytes_free(ecd_job *job)
+{
+    bytes *f = job->own;
+    ecd_file_unmap(&f->x);
+    ecd_file_unmap(&f->y);
+    free(f);
+}
+
+static const ecd_job_calls bytes_calls = {bytes_open, bytes_claim, bytes_run, bytes_finish, bytes_close, bytes_free};
 
 // The text of a config, or of an index, without the marks of compression; the caller frees.
 static ecd_status plain_text(const char *path, bool index, char **out, ecd_diag *diag)
 {
     char *text = NULL;
-    ecd_status status = ecd_file_read_text(path, index ? ECD_JSON_MAX_BYTES : CONFIG_MAX_BYTES, &text, NULL, diag);
+    ecd_status status = ecd_file_read_text(path, index ? (size_t)ECD_JSON_MAX_BYTES : ECD_CONFIG_MAX_BYTES, &text, NULL, diag);
     *out = NULL;
     if (!status && ecd_ends_with(path, ".bin.index.json")) {
         char *renamed = ecd_index_renamed(text);
@@ -138,8 +99,10 @@ static ecd_status plain_text(const char *path, bool index, char **out, ecd_diag 
     return status;
 }
 
-static ecd_status compare_texts(const char *a, const char *b, bool index, ecd_diag *diag)
+static ecd_status texts_open(ecd_job *job, ecd_diag *diag)
 {
+    const char *a = job->from, *b = job->to;
+    bool index = ecd_ends_with(b, ".index.json");
     char *x = NULL, *y = NULL;
     ecd_status status = plain_text(a, index, &x, diag);
     if (!status)
@@ -154,6 +117,8 @@ static ecd_status compare_texts(const char *a, const char *b, bool index, ecd_di
     free(y);
     return status;
 }
+
+static const ecd_job_calls texts_calls = {.open = texts_open};
 
 // Where `path` is missing: the same weights in the other format. The caller frees; NULL if there is none.
 static char *other_format(const char *path)
@@ -176,62 +141,126 @@ static char *other_format(const char *path)
     return NULL;
 }
 
-static ecd_status compare_files(ecd_work *work, const char *a, const char *b, bool torch, ecd_diag *diag)
+typedef struct comparison {
+    const char *a, *b; // roots
+    ecd_tree tree;     // of b
+    ecd_work work;
+} comparison;
+
+static ecd_status is_missing(const char *path, const char *there, ecd_diag *diag)
 {
-    if (torch || ecd_ends_with(b, ".safetensors"))
-        return compare_tensor_files(work, a, b, diag);
-    bool index = ecd_ends_with(b, ".safetensors.index.json") || ecd_ends_with(b, ".bin.index.json");
-    if (index || !strcmp(strrchr(b, '/') + 1, "config.json"))
-        return compare_texts(a, b, index, diag);
-    return compare_bytes(a, b, diag);
+    (void)ecd_fail(diag, ECD_DATA, "is missing, expected it as in %s", there);
+    ecd_diag_file(diag, path);
+    return ECD_DATA;
 }
 
-static ecd_status verify_entry(ecd_work *work, const ecd_tree_entry *entry, const char *a, const char *b,
-                               ecd_diag *diag)
+// Takes over both paths.
+static ecd_status add_pair(comparison *c, const ecd_tree_entry *entry, char *a, char *b, ecd_diag *diag)
 {
-    if (entry->folder)
-        return ECD_OK;
-    char *other = other_format(a);
-    bool torch = other && (ecd_ends_with(other, ".bin") || ecd_ends_with(b, ".bin"));
-    if (other)
+    ecd_job *job;
+    char *other = a && b ? other_format(a) : NULL;
+    bool torch = ecd_torch_named(b ? b : "") && ecd_tree_weights_are_torch(&c->tree, entry->path);
+    if (other) {
+        torch |= ecd_ends_with(other, ".bin") || ecd_ends_with(b, ".bin");
+        free(a);
         a = other;
-    if (!ecd_path_exists(a)) {
-        (void)ecd_fail(diag, ECD_DATA, "is missing, expected it as in %s", b);
-        ecd_diag_file(diag, a);
-        return ECD_DATA;
     }
-    uint64_t before = work->progress.done_bytes;
-    work->progress.file = entry->path;
-    work->limit_bytes = before + entry->size_bytes;
-    work->report->files++;
-    ecd_status status = compare_files(work, a, b, torch, diag);
-    free(other);
-    uint64_t told = work->progress.done_bytes - before;
-    return status ? status : ecd_work_step(work, entry->size_bytes > told ? entry->size_bytes - told : 0, diag);
+    if (a && b && !ecd_path_exists(a)) {
+        ecd_status status = is_missing(a, b, diag);
+        free(a);
+        free(b);
+        return status;
+    }
+    ecd_status status = ecd_work_add(&c->work, &bytes_calls, entry, a, b, &job, diag);
+    if (status)
+        return status;
+    job->torch = torch;
+    if (torch || ecd_ends_with(b, ".safetensors"))
+        job->calls = &ecd_verify_calls;
+    else if (ecd_ends_with(b, ".safetensors.index.json") || ecd_ends_with(b, ".bin.index.json") ||
+             !strcmp(strrchr(b, '/') ? strrchr(b, '/') + 1 : b, "config.json"))
+        job->calls = &texts_calls;
+    return ECD_OK;
+}
+
+static bool is_compared(const ecd_tree_entry *entry)
+{
+    return !entry->folder && strcmp(entry->path, ECD_MANIFEST_NAME); // which only a compressed folder has
+}
+
+// Files of a that b lacks, under either format's name.
+static ecd_status check_extra(const comparison *c, ecd_diag *diag)
+{
+    ecd_tree tree;
+    ecd_status status = ecd_tree_list(c->a, &tree, diag);
+    for (size_t i = 0; !status && i < tree.count; i++) {
+        if (!is_compared(&tree.entries[i]))
+            continue;
+        char *b = ecd_path_join(c->b, tree.entries[i].path), *a = ecd_path_join(c->a, tree.entries[i].path);
+        char *other = a && b ? other_format(b) : NULL;
+        if (!a || !b)
+            status = ecd_fail_memory(diag, 1024, "a path");
+        else if (!other && !ecd_path_exists(b))
+            status = is_missing(b, a, diag);
+        free(other);
+        free(a);
+        free(b);
+    }
+    if (tree.entries)
+        ecd_tree_free(&tree);
+    return status;
+}
+
+static ecd_status check_kinds(const char *a, const char *b, ecd_diag *diag)
+{
+    const char *const paths[] = {a, b};
+    for (int i = 0; i < 2; i++)
+        if (!ecd_path_exists(paths[i])) {
+            (void)ecd_fail(diag, ECD_USAGE, "there is no such folder or file");
+            ecd_diag_file(diag, paths[i]);
+            return ECD_USAGE;
+        }
+    if (ecd_path_is_folder(a) == ecd_path_is_folder(b))
+        return ECD_OK;
+    (void)ecd_fail(diag, ECD_USAGE, "%s, expected both to be folders, or both files",
+                   ecd_path_is_folder(a) ? "a folder" : "not a folder");
+    ecd_diag_file(diag, a);
+    return ECD_USAGE;
+}
+
+static ecd_status plan(comparison *c, bool single, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    for (size_t i = 0; !status && i < c->tree.count; i++) {
+        const ecd_tree_entry *entry = &c->tree.entries[i];
+        if (single)
+            status = add_pair(c, entry, strdup(c->a), strdup(c->b), diag);
+        else if (is_compared(entry))
+            status = add_pair(c, entry, ecd_path_join(c->a, entry->path), ecd_path_join(c->b, entry->path), diag);
+    }
+    return status || single ? status : check_extra(c, diag);
 }
 
 ecd_status ecd_verify(const char *a, const char *b, const ecd_compress_options *options, ecd_work_report *report,
                       ecd_diag *diag)
 {
-    ecd_tree tree;
-    ecd_work work;
+    comparison c = {.a = a, .b = b};
+    char *folder = NULL;
     *report = (ecd_work_report){0};
-    if (!ecd_path_is_folder(a)) {
-        (void)ecd_fail(diag, ECD_USAGE, ecd_path_exists(a) ? "not a folder" : "there is no such folder");
-        ecd_diag_file(diag, a);
-        return ECD_USAGE;
-    }
-    ecd_status status = ecd_tree_list(b, &tree, diag);
+    ecd_status status = check_kinds(a, b, diag);
     if (status)
         return status;
-    ecd_work_begin(&work, options, report, &tree);
-    for (size_t i = 0; !status && i < tree.count; i++) {
-        char *x = ecd_path_join(a, tree.entries[i].path), *y = ecd_path_join(b, tree.entries[i].path);
-        status = x && y ? verify_entry(&work, &tree.entries[i], x, y, diag)
-                        : ecd_fail_memory(diag, strlen(a), "a path");
-        free(x);
-        free(y);
-    }
-    ecd_tree_free(&tree);
+    bool single = !ecd_path_is_folder(b);
+    status = single ? ecd_tree_single(b, &folder, &c.tree, diag) : ecd_tree_list(b, &c.tree, diag);
+    if (status)
+        return status;
+    status = ecd_work_begin(&c.work, options, report, &c.tree, diag);
+    if (!status)
+        status = plan(&c, single, diag);
+    if (!status)
+        status = ecd_work_run(&c.work, diag);
+    ecd_work_end(&c.work);
+    ecd_tree_free(&c.tree);
+    free(folder);
     return status;
 }

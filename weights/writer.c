@@ -9,10 +9,10 @@ static ecd_status no_memory(ecd_diag *diag)
     return ecd_fail_memory(diag, 1024, "a safetensors header");
 }
 
-cJSON *ecd_tensors_entry(ecd_dtype dtype, const int64_t *shape, int dims, uint64_t begin, uint64_t end)
+cJSON *ecd_tensors_entry(const char *dtype, const int64_t *shape, int dims, uint64_t begin, uint64_t end)
 {
     cJSON *entry = cJSON_CreateObject();
-    bool ok = entry && cJSON_AddStringToObject(entry, "dtype", ecd_dtype_name(dtype));
+    bool ok = entry && cJSON_AddStringToObject(entry, "dtype", dtype);
     cJSON *sizes = ok ? cJSON_AddArrayToObject(entry, "shape") : NULL;
     for (int i = 0; sizes && i < dims; i++)
         ok = ok && cJSON_AddItemToArray(sizes, cJSON_CreateNumber((double)shape[i]));
@@ -60,8 +60,9 @@ ecd_status ecd_tensors_writer_open(const char *path, uint64_t header_bytes, cJSO
     return status;
 }
 
-ecd_status ecd_tensors_writer_add(ecd_tensors_writer *writer, const char *name, ecd_dtype dtype, const int64_t *shape,
-                                  int dims, const void *data, uint64_t size_bytes, ecd_diag *diag)
+ecd_status ecd_tensors_writer_place(ecd_tensors_writer *writer, const char *name, const char *dtype,
+                                    const int64_t *shape, int dims, uint64_t size_bytes, uint64_t *at_bytes,
+                                    ecd_diag *diag)
 {
     uint64_t begin = writer->data_bytes;
     cJSON *entry = ecd_tensors_entry(dtype, shape, dims, begin, begin + size_bytes);
@@ -69,8 +70,20 @@ ecd_status ecd_tensors_writer_add(ecd_tensors_writer *writer, const char *name, 
         cJSON_Delete(entry);
         return no_memory(diag);
     }
+    *at_bytes = 8 + writer->header_bytes + begin;
     writer->data_bytes += size_bytes;
-    return size_bytes ? ecd_writer_write(&writer->file, data, size_bytes, diag) : ECD_OK;
+    return ECD_OK;
+}
+
+ecd_status ecd_tensors_writer_add(ecd_tensors_writer *writer, const char *name, ecd_dtype dtype, const int64_t *shape,
+                                  int dims, const void *data, uint64_t size_bytes, ecd_diag *diag)
+{
+    uint64_t at;
+    ecd_status status =
+        ecd_tensors_writer_place(writer, name, ecd_dtype_name(dtype), shape, dims, size_bytes, &at, diag);
+    if (status || !size_bytes)
+        return status;
+    return ecd_writer_write(&writer->file, data, size_bytes, diag);
 }
 
 ecd_status ecd_tensors_writer_note(ecd_tensors_writer *writer, const char *key, const char *value, ecd_diag *diag)

@@ -23,6 +23,11 @@ ecd_status ecd_tensors_writer_open(const char *path, uint64_t header_bytes, cJSO
 // Appends a tensor of `size_bytes` = shape x dtype.
 ecd_status ecd_tensors_writer_add(ecd_tensors_writer *writer, const char *name, ecd_dtype dtype, const int64_t *shape,
                                   int dims, const void *data, uint64_t size_bytes, ecd_diag *diag);
+// The same for a tensor whose bytes are written by ecd_writer_patch(&writer->file, *at_bytes, ...), by any threads at any
+// time between ecd_writer_flush and commit. Not to be mixed with ecd_tensors_writer_add.
+ecd_status ecd_tensors_writer_place(ecd_tensors_writer *writer, const char *name, const char *dtype,
+                                    const int64_t *shape, int dims, uint64_t size_bytes, uint64_t *at_bytes,
+                                    ecd_diag *diag);
 // Adds a string to __metadata__.
 ecd_status ecd_tensors_writer_note(ecd_tensors_writer *writer, const char *key, const char *value, ecd_diag *diag);
 
@@ -31,6 +36,6 @@ ecd_status ecd_tensors_writer_commit(ecd_tensors_writer *writer, ecd_diag *diag)
 void ecd_tensors_writer_abandon(ecd_tensors_writer *writer);
 
 // A header's entry, {"dtype", "shape", "data_offsets"}; NULL when memory is out.
-cJSON *ecd_tensors_entry(ecd_dtype dtype, const int64_t *shape, int dims, uint64_t begin, uint64_t end);
+cJSON *ecd_tensors_entry(const char *dtype, const int64_t *shape, int dims, uint64_t begin, uint64_t end);
 
 #endif

@@ -18,7 +18,7 @@ static const char folder[] = "part";
 static void make_folder(void)
 {
     if (ecd_path_exists(folder))
-        ecd_new_folder_abandon(strdup(folder));
+        ecd_folder_remove(folder);
     assert_int_equal(mkdir(folder, 0777), 0);
 }
 
@@ -387,10 +387,7 @@ int main(void)
     if (!mkdtemp(made) || chdir(made))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (!chdir("..")) {
-        char *path = strdup(made);
-        if (path)
-            ecd_new_folder_abandon(path);
-    }
+    if (!chdir(".."))
+        ecd_folder_remove(made);
     return failed;
 }

@@ -562,10 +562,7 @@ int main(void)
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     failed += pickle_archive_tests();
-    if (!chdir("..")) {
-        char *made = strdup(folder);
-        if (made)
-            ecd_new_folder_abandon(made);
-    }
+    if (!chdir(".."))
+        ecd_folder_remove(folder);
     return failed;
 }

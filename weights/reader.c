@@ -1,0 +1,85 @@
+#include "weights/reader.h"
+
+#include <stdlib.h>
+
+uint64_t ecd_tensor_units(const ecd_tensor *tensor, size_t *unit_bytes)
+{
+    *unit_bytes = tensor->dtype ? ecd_dtype_size(tensor->dtype) : 1;
+    return tensor->dtype ? tensor->count : tensor->size_bytes;
+}
+
+ecd_status ecd_tensor_reader_open(const ecd_tensor *tensor, ecd_tensor_reader *out, ecd_diag *diag)
+{
+    *out = (ecd_tensor_reader){.tensor = tensor};
+    out->units = ecd_tensor_units(tensor, &out->unit_bytes);
+    if (tensor->encoding == ECD_ENCODING_RAW)
+        return ECD_OK;
+    ecd_status status = ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &out->coded, diag);
+    if (status)
+        return status;
+    size_t tables = ecd_coded_table_bytes(&out->coded);
+    ecf8_error error = {0};
+    out->tables = malloc(tables + 1);
+    if (!out->tables)
+        status = ecd_fail_memory(diag, tables, "decoding a tensor");
+    else if (ecf8_decoder_init(&out->decoder, &out->coded.view, out->tables, tables, ECF8_CPU_AUTO, &error))
+        status = ecd_coded_fail(&out->coded, &error, diag);
+    if (status)
+        ecd_tensor_reader_close(out);
+    return status;
+}
+
+ecd_status ecd_tensor_reader_read(const ecd_tensor_reader *reader, uint64_t first, uint64_t count, uint8_t *piece,
+                                  const uint8_t **data, ecd_diag *diag)
+{
+    ecf8_error error = {0};
+    *data = piece;
+    if (reader->tensor->encoding == ECD_ENCODING_RAW)
+        *data = reader->tensor->data + first * reader->unit_bytes;
+    else if (count && ecf8_decode_weights(&reader->decoder, first, count, NULL, piece, count * reader->unit_bytes,
+                                          ECF8_VERIFY, &error))
+        return ecd_coded_fail(&reader->coded, &error, diag);
+    return ECD_OK;
+}
+
+void ecd_tensor_reader_drop(const ecd_tensor_reader *reader, uint64_t first, uint64_t count)
+{
+    const ecd_tensor *t = reader->tensor;
+    if (t->encoding == ECD_ENCODING_RAW)
+        ecd_file_dont_need(t->file, t->offset_bytes + first * reader->unit_bytes, count * reader->unit_bytes);
+    else // where a container's sections meet these units is its own affair
+        ecd_file_dont_need(t->file, t->offset_bytes, t->size_bytes);
+}
+
+void ecd_tensor_reader_close(ecd_tensor_reader *reader)
+{
+    free(reader->tables);
+    reader->tables = NULL;
+}
+
+bool ecd_span_claim(ecd_span *span, ecd_task *task)
+{
+    if (span->state == ECD_SPAN_NEW) {
+        span->state = ECD_SPAN_BEGINNING;
+        task->kind = ECD_TASK_BEGIN;
+        return true;
+    }
+    if (span->state != ECD_SPAN_OPEN || span->next >= span->units)
+        return false;
+    uint64_t left = span->units - span->next;
+    task->kind = ECD_TASK_PIECE;
+    task->first = span->next;
+    task->count = left < ECD_SPAN_UNITS ? left : ECD_SPAN_UNITS;
+    span->next += task->count;
+    return true;
+}
+
+void ecd_span_finish(ecd_span *span, const ecd_task *task)
+{
+    if (task->kind == ECD_TASK_BEGIN)
+        span->state = ECD_SPAN_OPEN;
+    else
+        span->finished += task->count;
+    if (span->finished == span->units)
+        span->state = ECD_SPAN_DONE;
+}
