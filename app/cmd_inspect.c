@@ -16,6 +16,8 @@ static const char *mode_name(const ecd_inspect_tensor *row)
     static const char *const names[] = {"ecf8 raw", "ecf8 constant", "ecf8 pairs", "ecf8 singles"};
     if (!row->stored_bytes && row->raw_bytes)
         return "shared";
+    if (row->published)
+        return "ecf8-0.2.0";
     return row->coded ? names[row->mode] : "raw";
 }
 

@@ -8,6 +8,7 @@
 #include "base/process.h"
 #include "weights/checkpoint_internal.h"
 #include "weights/json.h"
+#include "weights/published.h"
 
 enum { MAX_FILES = 4096, PATH_BYTES = 4096, FETCH_BYTES = 256 << 20 };
 
@@ -126,7 +127,10 @@ static ecd_status finish_index(const ecd_checkpoint *cp, const cJSON *index, con
         if (!current)
             return ecd_fail_memory(diag, strlen(entry->string), "a tensor's name");
         const ecd_tensor *tensor = ecd_checkpoint_find(cp, current);
+        bool part = !tensor && ecd_published_part_of(cp, current, entry->valuestring);
         free(current);
+        if (part)
+            continue;
         if (!tensor || strcmp(base_name(tensor->file->path), entry->valuestring)) {
             ecd_fail(diag, ECD_DATA, "not in %.200s, expected it there because the index says so", entry->valuestring);
             ecd_diag_file(diag, path);

@@ -20,7 +20,10 @@ enum { ECD_MAX_DIMS = 8 };
 typedef enum ecd_encoding {
     ECD_ENCODING_RAW = 0, // row-major elements
     ECD_ENCODING_ECF8,    // a libecf8 container (file tensor "<name>.ecf8", U8)
+    ECD_ENCODING_PUBLISHED, // a part of a group of published ECF8 0.2.0 (weights/published.h)
 } ecd_encoding;
+
+typedef struct ecd_published_group ecd_published_group;
 
 typedef struct ecd_tensor {
     const char *name;  // current spelling (old names are renamed on opening), without ".ecf8"
@@ -29,7 +32,10 @@ typedef struct ecd_tensor {
     int64_t shape[ECD_MAX_DIMS]; // decoded
     uint64_t count;    // elements
     ecd_encoding encoding;
-    const uint8_t *data;  // mapped bytes: elements, or the container
+    bool flat;         // the shape is not known: dims is 1 and shape[0] the count (published ECF8 without notes)
+    const ecd_published_group *group; // ECD_ENCODING_PUBLISHED: the group, and
+    uint64_t first;                   // the tensor's first weight in it
+    const uint8_t *data;  // mapped bytes: elements, the container, or the bytes of the group's nibbles
     uint64_t size_bytes;  // of `data`
     const ecd_file *file; // for messages and advice
     uint64_t offset_bytes; // of `data` in the file
@@ -54,6 +60,9 @@ const ecd_tensor *ecd_checkpoint_tensor(const ecd_checkpoint *cp, size_t index);
 // The files behind it, in the order opened.
 size_t ecd_checkpoint_file_count(const ecd_checkpoint *cp);
 const ecd_file *ecd_checkpoint_file(const ecd_checkpoint *cp, size_t index);
+
+// Bytes that the tensor takes in its files: size_bytes, or its share of a group, such that shares sum up to the group.
+uint64_t ecd_tensor_stored_bytes(const ecd_tensor *tensor);
 
 // Fills `diag` with a fault of a tensor: its file, name and offset.
 ecd_status ecd_tensor_fail(const ecd_tensor *tensor, ecd_diag *diag, const char *format, ...)

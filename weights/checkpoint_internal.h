@@ -19,6 +19,8 @@ struct ecd_checkpoint {
     ecd_tensor *tensors; // names are owned strings; in file order
     size_t count, capacity;
     size_t *by_name; // indices sorted by name
+    void *published_parts; // names of buffers that published ECF8 groups took: published_tensors.c's, sorted; kept
+    size_t published_part_count;
     ecd_checkpoint_note *notes;
     size_t note_count, note_capacity;
     void **buffers; // contents of deflated entries

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "weights/published.h"
+
 ecf8_dtype ecd_coded_dtype(ecd_dtype dtype)
 {
     switch (dtype) {
@@ -33,6 +35,8 @@ ecd_status ecd_coded_open(const ecd_tensor *tensor, const uint8_t *blob, uint64_
 {
     ecf8_error error = {0};
     *out = (ecd_coded){.tensor = tensor};
+    if (tensor->encoding == ECD_ENCODING_PUBLISHED)
+        return ECD_OK;
     if (ecf8_open(blob, blob_bytes, &out->view, &error)) {
         out->view.blob = blob;
         return ecd_coded_fail(out, &error, diag);
@@ -46,21 +50,62 @@ ecd_status ecd_coded_open(const ecd_tensor *tensor, const uint8_t *blob, uint64_
     return ECD_OK;
 }
 
+static bool is_published(const ecd_coded *coded)
+{
+    return coded->tensor->encoding == ECD_ENCODING_PUBLISHED && !coded->view.blob;
+}
+
 size_t ecd_coded_table_bytes(const ecd_coded *coded)
 {
-    return ecf8_decoder_bytes(&coded->view);
+    _Static_assert(ECF8_PUBLISHED_DECODER_BYTES <= ECF8_DECODER_MAX_BYTES, "one bound for both");
+    return is_published(coded) ? ECF8_PUBLISHED_DECODER_BYTES : ecf8_decoder_bytes(&coded->view);
+}
+
+ecd_status ecd_coded_decoder_init(const ecd_coded *coded, void *tables, size_t table_bytes, ecd_coded_decoder *out,
+                                  ecd_diag *diag)
+{
+    ecf8_error error = {0};
+    ecf8_published_error published = {0};
+    const ecd_published_group *group = coded->tensor->group;
+    if (is_published(coded)) {
+        if (ecf8_published_decoder_init(&out->published, &group->view, tables, table_bytes, &published))
+            return ecd_published_fail(group, &published, diag);
+    } else if (ecf8_decoder_init(&out->container, &coded->view, tables, table_bytes, ECF8_CPU_AUTO, &error)) {
+        return ecd_coded_fail(coded, &error, diag);
+    }
+    return ECD_OK;
+}
+
+ecd_status ecd_coded_decode_range(const ecd_coded *coded, const ecd_coded_decoder *decoder, uint64_t first,
+                                  uint64_t count, void *out, uint64_t out_bytes, bool verify, ecd_diag *diag)
+{
+    ecf8_error error = {0};
+    ecf8_published_error published = {0};
+    const ecd_tensor *tensor = coded->tensor;
+    const unsigned flags = verify ? ECF8_VERIFY : 0;
+    if (is_published(coded)) {
+        if (first > tensor->count || count > tensor->count - first) // the group reaches further
+            return ecd_tensor_fail(tensor, diag, "a range beyond the tensor's %llu weights",
+                                   (unsigned long long)tensor->count);
+        if (ecf8_published_decode(&decoder->published, tensor->first + first, count, out, out_bytes, flags,
+                                  &published))
+            return ecd_published_fail(tensor->group, &published, diag);
+    } else if (ecf8_decode_weights(&decoder->container, first, count, NULL, out, out_bytes, flags, &error)) {
+        return ecd_coded_fail(coded, &error, diag);
+    }
+    return ECD_OK;
 }
 
 ecd_status ecd_coded_decode(const ecd_coded *coded, void *out, bool verify, void *tables, size_t table_bytes,
                             ecd_diag *diag)
 {
-    ecf8_decoder decoder;
-    ecf8_error error = {0};
-    uint64_t size = coded->view.count * ecf8_dtype_bytes(coded->view.dtype);
-    if (ecf8_decoder_init(&decoder, &coded->view, tables, table_bytes, ECF8_CPU_AUTO, &error) ||
-        ecf8_decode(&decoder, out, size, verify ? ECF8_VERIFY : 0, &error))
-        return ecd_coded_fail(coded, &error, diag);
-    return ECD_OK;
+    ecd_coded_decoder decoder;
+    const uint64_t count = coded->tensor->count;
+    ecd_status status = ecd_coded_decoder_init(coded, tables, table_bytes, &decoder, diag);
+    if (status)
+        return status;
+    return ecd_coded_decode_range(coded, &decoder, 0, count, out, count * ecd_dtype_size(coded->tensor->dtype), verify,
+                                  diag);
 }
 
 ecd_status ecd_coded_encode(ecd_dtype dtype, const void *elements, uint64_t count, int64_t rows, int64_t cols,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "codec/ecf8.h"
-#include "weights/checkpoint_internal.h"
+#include "weights/published.h"
 
 static const char shape_key[] = "ecf8.shape.", alias_key[] = "ecf8.alias.";
 
@@ -86,12 +86,13 @@ static ecd_status apply_shape(ecd_checkpoint *cp, const ecd_checkpoint_note *not
     ecd_status status = find_noted(cp, note, note->key + sizeof shape_key - 1, &tensor, diag);
     if (status)
         return status;
-    if (tensor->encoding != ECD_ENCODING_ECF8)
+    if (tensor->encoding == ECD_ENCODING_RAW)
         return ecd_tensor_fail(tensor, diag, "metadata gives the shape of a raw tensor, expected an ECF8 one");
     ecd_tensor shaped = *tensor;
     if (!parse_shape(note->value, &shaped) || !ecd_tensor_measure(&shaped, &size) || shaped.count != tensor->count)
         return ecd_tensor_fail(tensor, diag, "metadata gives shape \"%.60s\", expected up to 8 sizes with product %llu",
                                note->value, (unsigned long long)tensor->count);
+    shaped.flat = false;
     *tensor = shaped;
     return ECD_OK;
 }
@@ -122,8 +123,8 @@ static bool starts_with(const char *text, const char *start)
 
 ecd_status ecd_ecf8_resolve(ecd_checkpoint *cp, ecd_diag *diag)
 {
+    ecd_status status = ecd_published_resolve(cp, diag);
     size_t aliases = 0, stored = cp->count;
-    ecd_status status = ECD_OK;
     for (size_t i = 0; i < stored && !status; i++)
         if (cp->tensors[i].encoding == ECD_ENCODING_ECF8)
             status = open_container(&cp->tensors[i], diag);

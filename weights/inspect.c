@@ -11,13 +11,14 @@ static ecd_status measure(const ecd_tensor *tensor, ecd_inspect_tensor *out, ecd
     uint8_t *decoded = NULL, *tables = NULL;
     ecd_status status = ECD_OK;
     ecf8_dtype dtype = ecd_coded_dtype(tensor->dtype);
-    if (tensor->encoding == ECD_ENCODING_ECF8) {
+    if (tensor->encoding != ECD_ENCODING_RAW) {
         ecd_coded coded;
         status = ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &coded, diag);
         if (status)
             return status;
         out->coded = true;
         out->mode = coded.view.mode;
+        out->published = tensor->encoding == ECD_ENCODING_PUBLISHED;
         decoded = malloc(out->raw_bytes + 1);
         tables = malloc(ECF8_DECODER_MAX_BYTES);
         status = decoded && tables ? ecd_coded_decode(&coded, decoded, true, tables, ECF8_DECODER_MAX_BYTES, diag)
@@ -51,7 +52,7 @@ static ecd_status inspect_file(const char *path, const char *shown, ecd_inspect_
         const ecd_tensor *tensor = &cp->tensors[i];
         ecd_inspect_tensor row = {.file = shown, .tensor = tensor};
         row.raw_bytes = tensor->count * ecd_dtype_size(tensor->dtype);
-        row.stored_bytes = stored_before(cp, i) ? 0 : tensor->size_bytes;
+        row.stored_bytes = stored_before(cp, i) ? 0 : ecd_tensor_stored_bytes(tensor);
         status = measure(tensor, &row, diag);
         if (!status && callback(opaque, &row))
             status = ecd_fail(diag, ECD_INTERRUPTED, "stopped on request");

@@ -10,7 +10,8 @@ typedef struct ecd_inspect_tensor {
     const ecd_tensor *tensor;
     uint64_t raw_bytes;    // decoded
     uint64_t stored_bytes; // in the file; 0 for a tensor stored under another name too
-    bool coded;            // `mode` is valid
+    bool coded;            // `mode` is valid, unless
+    bool published;        // it lies in a group of published ECF8
     ecf8_mode mode;
     bool measured;         // `stats` is valid: E4M3, E5M2, BF16 and F16
     ecf8_stats stats;

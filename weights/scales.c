@@ -59,6 +59,13 @@ static ecd_status kind_of_scale(ecd_tensor *weight, const ecd_tensor *scale, ecd
     char shape[160];
     int64_t rows = weight->dims ? weight->shape[0] : 1, cols = rows ? (int64_t)weight->count / rows : 0;
     size_t length = strlen(scale->name);
+    if (weight->flat && weight->shape[0] && scale->dims == 2 && scale->shape[1] == 1 && scale->shape[0] > 1 &&
+        rows % scale->shape[0] == 0) { // a scale a row says how many rows there are
+        weight->dims = 2;
+        weight->shape[1] = rows / scale->shape[0];
+        weight->shape[0] = rows = scale->shape[0];
+        weight->flat = false;
+    }
     bool inverse = length > 4 && !strcmp(scale->name + length - 4, "_inv");
     if (weight->dims == 2 && inverse && has_shape(scale, blocks_of(rows), blocks_of(cols))) {
         weight->scale_kind = ECD_SCALE_BLOCK;
@@ -68,6 +75,8 @@ static ecd_status kind_of_scale(ecd_tensor *weight, const ecd_tensor *scale, ecd
         weight->scale_kind = ECD_SCALE_ROW;
     } else if (weight->dims == 2 && has_shape(scale, blocks_of(rows), blocks_of(cols))) {
         weight->scale_kind = ECD_SCALE_BLOCK;
+    } else if (weight->flat && scale->dims == 2) {
+        weight->scale_kind = ECD_SCALE_BLOCK; // the store, which knows the shape, compares the counts
     } else {
         return ecd_tensor_fail(
             scale, diag,

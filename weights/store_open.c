@@ -48,7 +48,7 @@ static ecd_status encode_unit(ecd_store_unit *unit, bool *made, ecd_diag *diag)
 static ecd_status choose_form(ecd_store *store, const ecd_block_spec *spec, ecd_store_unit *unit, ecd_diag *diag)
 {
     const ecd_tensor *tensor = unit->tensor;
-    if (tensor->encoding == ECD_ENCODING_ECF8) {
+    if (tensor->encoding != ECD_ENCODING_RAW) {
         bool once = spec->resident || store->mode == ECD_WEIGHTS_RAW;
         unit->form = once ? ECD_UNIT_KEPT : ECD_UNIT_CODED;
         return ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &unit->coded, diag);
@@ -73,7 +73,7 @@ static ecd_status resolve_unit(ecd_store *store, const ecd_block_spec *spec, int
     if (spec->tensors[index].kind == ECD_SPEC_MATRIX)
         return choose_form(store, spec, unit, diag);
     unit->form = ECD_UNIT_VECTOR;
-    if (unit->tensor->encoding == ECD_ENCODING_ECF8)
+    if (unit->tensor->encoding != ECD_ENCODING_RAW)
         status = ecd_coded_open(unit->tensor, unit->tensor->data, unit->tensor->size_bytes, &unit->coded, diag);
     return status;
 }
@@ -206,7 +206,7 @@ static ecd_status make_scratch(const ecd_store *store, scratch *s, ecd_diag *dia
 static ecd_status put_f32(ecd_store *store, const ecd_tensor *tensor, scratch *s, const float *to, ecd_diag *diag)
 {
     const uint8_t *elements = tensor->data;
-    if (tensor->encoding == ECD_ENCODING_ECF8) {
+    if (tensor->encoding != ECD_ENCODING_RAW) {
         ecd_coded coded;
         ecd_status status = ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &coded, diag);
         if (!status)
@@ -256,6 +256,11 @@ static ecd_status fill_unit(ecd_store *store, int index, scratch *s, ecd_diag *d
     return status;
 }
 
+static uint64_t coded_bytes(const ecd_store_unit *unit)
+{
+    return unit->own_blob ? unit->coded.view.blob_bytes : ecd_tensor_stored_bytes(unit->tensor);
+}
+
 static void count_bytes(ecd_store *store)
 {
     for (int i = 0; i < store->unit_count; i++) {
@@ -265,7 +270,7 @@ static void count_bytes(ecd_store *store)
         uint64_t small = scale_count(unit) * sizeof(float);
         uint64_t whole = unit->form == ECD_UNIT_VECTOR ? unit->tensor->count * sizeof(float) : unit->decoded_bytes;
         store->report.raw_bytes += small + whole;
-        store->report.weights_bytes += small + (unit->form == ECD_UNIT_CODED ? unit->coded.view.blob_bytes : whole);
+        store->report.weights_bytes += small + (unit->form == ECD_UNIT_CODED ? coded_bytes(unit) : whole);
     }
 }
 

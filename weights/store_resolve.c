@@ -21,6 +21,12 @@ static int significant(const int64_t *shape, int dims)
 static bool same_shape(const ecd_tensor *tensor, const ecd_tensor_spec *spec)
 {
     int dims = significant(tensor->shape, tensor->dims);
+    if (tensor->flat) {
+        uint64_t count = 1;
+        for (int i = 0; i < spec->dims; i++)
+            count *= (uint64_t)spec->shape[i];
+        return count == tensor->count;
+    }
     if (dims != significant(spec->shape, spec->dims))
         return false;
     for (int i = 0; i < dims; i++)

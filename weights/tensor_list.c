@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/checkpoint_internal.h"
+#include "weights/published.h"
 
 static char *copy_name(const char *name, size_t name_bytes)
 {
@@ -88,6 +88,16 @@ bool ecd_tensor_measure(ecd_tensor *tensor, uint64_t *size_bytes)
     tensor->count = zero ? 0 : count;
     return !__builtin_mul_overflow(tensor->count, ecd_dtype_size(tensor->dtype), size_bytes) &&
            *size_bytes <= INT64_MAX;
+}
+
+uint64_t ecd_tensor_stored_bytes(const ecd_tensor *tensor)
+{
+    const ecd_published_group *group = tensor->group;
+    if (tensor->encoding != ECD_ENCODING_PUBLISHED || !group->view.count)
+        return tensor->size_bytes;
+    // Rounded from the group's beginning on, so that the shares sum up.
+    const double share = (double)group->stored_bytes / (double)group->view.count;
+    return (uint64_t)((double)(tensor->first + tensor->count) * share) - (uint64_t)((double)tensor->first * share);
 }
 
 const char *ecd_tensor_shape_text(const ecd_tensor *tensor, char *out, size_t size)
