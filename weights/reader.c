@@ -18,12 +18,9 @@ ecd_status ecd_tensor_reader_open(const ecd_tensor *tensor, ecd_tensor_reader *o
     if (status)
         return status;
     size_t tables = ecd_coded_table_bytes(&out->coded);
-    ecf8_error error = {0};
     out->tables = malloc(tables + 1);
-    if (!out->tables)
-        status = ecd_fail_memory(diag, tables, "decoding a tensor");
-    else if (ecf8_decoder_init(&out->decoder, &out->coded.view, out->tables, tables, ECF8_CPU_AUTO, &error))
-        status = ecd_coded_fail(&out->coded, &error, diag);
+    status = out->tables ? ecd_coded_decoder_init(&out->coded, out->tables, tables, &out->decoder, diag)
+                         : ecd_fail_memory(diag, tables, "decoding a tensor");
     if (status)
         ecd_tensor_reader_close(out);
     return status;
@@ -32,13 +29,11 @@ ecd_status ecd_tensor_reader_open(const ecd_tensor *tensor, ecd_tensor_reader *o
 ecd_status ecd_tensor_reader_read(const ecd_tensor_reader *reader, uint64_t first, uint64_t count, uint8_t *piece,
                                   const uint8_t **data, ecd_diag *diag)
 {
-    ecf8_error error = {0};
     *data = piece;
-    if (reader->tensor->encoding == ECD_ENCODING_RAW)
-        *data = reader->tensor->data + first * reader->unit_bytes;
-    else if (count && ecf8_decode_weights(&reader->decoder, first, count, NULL, piece, count * reader->unit_bytes,
-                                          ECF8_VERIFY, &error))
-        return ecd_coded_fail(&reader->coded, &error, diag);
+    if (reader->tensor->encoding != ECD_ENCODING_RAW)
+        return ecd_coded_decode_range(&reader->coded, &reader->decoder, first, count, piece,
+                                      count * reader->unit_bytes, true, diag);
+    *data = reader->tensor->data + first * reader->unit_bytes;
     return ECD_OK;
 }
 

@@ -11,7 +11,7 @@ typedef struct ecd_tensor_reader {
     uint64_t units;           // elements; of a type that is not known: bytes
     size_t unit_bytes;
     ecd_coded coded;
-    ecf8_decoder decoder;
+    ecd_coded_decoder decoder;
     uint8_t *tables; // owned; NULL for raw tensors
 } ecd_tensor_reader;
 
