@@ -15,13 +15,15 @@ static void build_table(const ecf8_view *v, const uint8_t *packed, ecf8_table *t
     for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
         lengths[s] = ecf8_code_length(packed, s);
     ecf8_canonical_codes(lengths, v->code_bits, codes); // ecf8_open has checked them
+    memset(table, 0, sizeof *table);                    // vector look-ups load neighbours too
     for (unsigned s = 0; s < ECF8_SYMBOLS; s++) {
         if (!lengths[s])
             continue;
         const unsigned spare = v->code_bits - lengths[s];
-        const uint32_t value = v->mode == ECF8_MODE_PAIRS ? (s & 15) << 3 | (s >> 4) << 11 : s;
+        const unsigned entry = v->mode == ECF8_MODE_PAIRS ? (s & 15) << 3 | (s >> 4) << 11 | (unsigned)lengths[s] << 7
+                                                          : s << 8 | lengths[s];
         for (uint32_t i = 0; i < UINT32_C(1) << spare; i++)
-            table->entries[((uint32_t)codes[s] << spare) + i] = value | (uint32_t)lengths[s] << 24;
+            table->entries[((uint32_t)codes[s] << spare) + i] = (uint16_t)entry;
         if (!codes[s])
             table->fill = s;
     }

@@ -10,7 +10,7 @@
 //     ecf8_view view;
 //     ecf8_error error;
 //     ecf8_open(blob, blob_bytes, &view, &error);                            // checks all metadata
-//     void *memory = malloc(ecf8_decoder_bytes(&view));                      // decoding tables, at most 130 KiB
+//     void *memory = malloc(ecf8_decoder_bytes(&view));                      // decoding tables, at most 65 KiB
 //     ecf8_decoder decoder;
 //     ecf8_decoder_init(&decoder, &view, memory, ecf8_decoder_bytes(&view), ECF8_CPU_AUTO, &error);
 //     ecf8_decode(&decoder, out, out_bytes, ECF8_VERIFY, &error);            // or _weights, _rows
@@ -154,7 +154,7 @@ typedef struct ecf8_decoder {
 } ecf8_decoder;
 
 // Memory that ecf8_decoder_init needs for this view: 0 for raw and constant, at most ECF8_DECODER_MAX_BYTES.
-#define ECF8_DECODER_MAX_BYTES (ECF8_MAX_TABLES * (size_t)(16384 + 64) + 64)
+#define ECF8_DECODER_MAX_BYTES (ECF8_MAX_TABLES * (size_t)(8192 + 64) + 64)
 ECF8_API size_t ecf8_decoder_bytes(const ecf8_view *view);
 
 // Builds the decoding tables in `memory` (any alignment; may be NULL where ecf8_decoder_bytes is 0), which must live

@@ -10,12 +10,21 @@
 #include "codec/format.h"
 
 struct ecf8_table {
-    // Indexed by the next L bits. Bits 24..28: the code's length. Bits 0..15: for pairs the two exponents in place of
-    // two E4M3 bytes, for singles the symbol.
-    uint32_t entries[1 << ECF8_MAX_CODE_BITS];
-    uint32_t fill; // the symbol of code 0, which stands where a patch follows
-    uint32_t unused[15];
+    uint32_t fill;      // the symbol of code 0, which stands where a patch follows
+    uint32_t before[3]; // vector look-ups load up to 16 bytes around an entry
+    // Indexed by the next L bits. 16 bits, so that a table takes a quarter of the first-level cache. Pairs: the two
+    // exponents at their places in two E4M3 bytes, the code's length in bits 7..10. Singles: the length in bits 0..3,
+    // the symbol in bits 8..15.
+    uint16_t entries[1 << ECF8_MAX_CODE_BITS];
+    uint16_t behind[24];
 };
+
+#define ECF8_PAIR_BITS 0x7878U // of an entry, those of the exponents
+
+static inline unsigned ecf8_entry_length(unsigned entry, bool pairs)
+{
+    return (pairs ? entry >> 7 : entry) & 15;
+}
 
 typedef struct ecf8_lanes {
     uint32_t window[ECF8_LANES];
@@ -25,7 +34,7 @@ typedef struct ecf8_lanes {
 
 typedef struct ecf8_stream {
     ecf8_lanes lanes;
-    const uint32_t *entries;
+    const uint16_t *entries;
     const uint8_t *plane; // pairs: nibbles of the next group
     uint8_t *out;         // 128 bytes a group: weights for pairs, symbols for singles
 } ecf8_stream;

@@ -8,43 +8,50 @@
 
 enum { PARTS = ECF8_LANES / 8 };
 
-// Gathers are microcoded on AMD up to Zen 3: there eight loads and merges are faster. See docs/SPEED.md.
-static inline __m256i look_up(const uint32_t *entries, __m256i index, bool gather)
+// The entry at `index` into the low half of 32-bit lane `at` of `into`: one instruction, which loads 16 bytes around
+// the entry and keeps 4. The high half is a neighbouring entry, for the caller to drop.
+#define ECF8_PUT(into, entries, index, at)                                                                             \
+    _mm_blend_epi32(into, _mm_loadu_si128((const __m128i *)(const void *)((entries) + (index)-2 * (at))), 1 << (at))
+
+// Gathers are microcoded on AMD up to Zen 3: there eight loads and blends are faster. See docs/SPEED.md.
+static inline __m256i look_up(const uint16_t *entries, const uint32_t i[8], bool gather)
 {
     if (gather)
-        return _mm256_i32gather_epi32((const int *)entries, index, 4);
-    const __m128i low = _mm256_castsi256_si128(index), high = _mm256_extracti128_si256(index, 1);
-    const uint64_t a = (uint64_t)_mm_cvtsi128_si64(low), b = (uint64_t)_mm_extract_epi64(low, 1);
-    const uint64_t c = (uint64_t)_mm_cvtsi128_si64(high), d = (uint64_t)_mm_extract_epi64(high, 1);
-    __m128i x = _mm_cvtsi32_si128((int)entries[(uint32_t)a]), y = _mm_cvtsi32_si128((int)entries[(uint32_t)c]);
-    x = _mm_insert_epi32(x, (int)entries[a >> 32], 1);
-    y = _mm_insert_epi32(y, (int)entries[c >> 32], 1);
-    x = _mm_insert_epi32(x, (int)entries[(uint32_t)b], 2);
-    y = _mm_insert_epi32(y, (int)entries[(uint32_t)d], 2);
-    x = _mm_insert_epi32(x, (int)entries[b >> 32], 3);
-    y = _mm_insert_epi32(y, (int)entries[d >> 32], 3);
+        return _mm256_i32gather_epi32((const int *)(const void *)entries,
+                                      _mm256_load_si256((const __m256i *)(const void *)i), 2);
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(entries + i[0]));
+    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(entries + i[4]));
+    x = ECF8_PUT(x, entries, i[1], 1);
+    y = ECF8_PUT(y, entries, i[5], 1);
+    x = ECF8_PUT(x, entries, i[2], 2);
+    y = ECF8_PUT(y, entries, i[6], 2);
+    x = ECF8_PUT(x, entries, i[3], 3);
+    y = ECF8_PUT(y, entries, i[7], 3);
     return _mm256_inserti128_si256(_mm256_castsi128_si256(x), y, 1);
 }
 
 typedef struct part {
-    __m256i window, valid;
+    __m256i window, shift; // shift: 16 - valid bits
 } part;
 
-static inline __m256i step(part *p, const uint8_t **words, const uint32_t *entries, __m256i bits, __m128i down,
-                           bool gather)
+// Fills the windows up and gives what to look up.
+static inline __m256i refill(part *p, const uint8_t **words, __m256i bits, __m128i down)
 {
-    const __m256i wanting = _mm256_cmpgt_epi32(bits, p->valid), v16 = _mm256_set1_epi32(16);
+    const __m256i wanting = _mm256_cmpgt_epi32(p->shift, bits), v16 = _mm256_set1_epi32(16);
     const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(wanting));
     const __m128i next = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)*words),
                                           _mm_loadu_si128((const __m128i *)(const void *)expand_words[mask]));
     *words += 2 * (unsigned)__builtin_popcount(mask);
-    const __m256i window =
-        _mm256_or_si256(p->window, _mm256_sllv_epi32(_mm256_cvtepu16_epi32(next), _mm256_sub_epi32(v16, p->valid)));
-    const __m256i entry = look_up(entries, _mm256_srl_epi32(window, down), gather);
-    const __m256i length = _mm256_srli_epi32(entry, 24);
-    p->window = _mm256_sllv_epi32(window, length);
-    p->valid = _mm256_sub_epi32(_mm256_add_epi32(p->valid, _mm256_and_si256(wanting, v16)), length);
-    return entry;
+    p->window = _mm256_or_si256(p->window, _mm256_sllv_epi32(_mm256_cvtepu16_epi32(next), p->shift));
+    p->shift = _mm256_sub_epi32(p->shift, _mm256_and_si256(wanting, v16));
+    return _mm256_srl_epi32(p->window, down);
+}
+
+static inline void take(part *p, __m256i entry, bool pairs)
+{
+    const __m256i length = _mm256_and_si256(pairs ? _mm256_srli_epi32(entry, 7) : entry, _mm256_set1_epi32(15));
+    p->window = _mm256_sllv_epi32(p->window, length);
+    p->shift = _mm256_add_epi32(p->shift, length);
 }
 
 static inline __m256i halves(__m256i low, __m256i high)
@@ -52,44 +59,60 @@ static inline __m256i halves(__m256i low, __m256i high)
     return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa);
 }
 
+// The symbols of singles, from entries of codes 0 and 2 and of codes 1 and 3 of each lane.
+static inline __m256i bytes(__m256i even, __m256i odd)
+{
+    return _mm256_blendv_epi8(_mm256_srli_epi16(even, 8), odd, _mm256_set1_epi16((short)0xff00));
+}
+
 // Low nibbles belong to the first 64 weights of the group, high ones to the others.
-static inline __m256i signs_and_mantissas(const uint8_t *plane, unsigned part_index)
+static inline __m256i with_nibbles(__m256i entries, const uint8_t *plane, unsigned part_index)
 {
     const __m256i spread = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -128, -127, -126, -125, -124, -123, -122, -121));
     __m256i n = _mm256_loadu_si256((const __m256i *)(const void *)(plane + part_index % 2 * 32));
     n = part_index / 2 ? _mm256_srli_epi16(n, 4) : n;
-    return _mm256_shuffle_epi8(spread, _mm256_and_si256(n, _mm256_set1_epi8(15)));
+    return _mm256_or_si256(_mm256_and_si256(entries, _mm256_set1_epi16(ECF8_PAIR_BITS)),
+                           _mm256_shuffle_epi8(spread, _mm256_and_si256(n, _mm256_set1_epi8(15))));
 }
 
-// One group of `count` streams. Constant arguments, so the compiler lays the loops out flat.
+// One group of `count` streams. Constant arguments, so the compiler lays the loops out flat. A lane's step is one long
+// chain of latencies (find the lanes that want, fetch, shift, look up, shift), so it is cut in two: the windows of all
+// lanes of all streams are filled up before the first look-up. The indices go through memory on purpose: 32-byte
+// stores forward to 4-byte loads, which costs less than moving each out of a vector.
 static inline __attribute__((always_inline)) void group(ecf8_stream *s, part parts[][PARTS], unsigned count,
                                                         __m256i bits, __m128i down, bool pairs, bool gather)
 {
-    __m256i quads[2][PARTS], low[2][PARTS];
+    __m256i quads[2][PARTS], odd[2][PARTS];
     const unsigned steps = pairs ? 2 : 4;
 #pragma GCC unroll 4
     for (unsigned i = 0; i < steps; i++) {
-#pragma GCC unroll 4
-        for (unsigned p = 0; p < PARTS; p++)
+        uint32_t index[2][PARTS][8] __attribute__((aligned(32)));
 #pragma GCC unroll 2
-            for (unsigned k = 0; k < count; k++) {
-                const __m256i e = step(&parts[k][p], &s[k].lanes.words, s[k].entries, bits, down, gather);
-                if (pairs)
-                    quads[k][p] = i ? halves(quads[k][p], e) : e;
-                else if (i % 2 == 0)
-                    low[k][p] = e;
-                else {
-                    const __m256i two = _mm256_or_si256(low[k][p], _mm256_slli_epi32(e, 8));
-                    quads[k][p] = i == 3 ? halves(quads[k][p], two) : two;
-                }
+        for (unsigned k = 0; k < count; k++)
+#pragma GCC unroll 4
+            for (unsigned p = 0; p < PARTS; p++)
+                _mm256_store_si256((__m256i *)(void *)index[k][p], refill(&parts[k][p], &s[k].lanes.words, bits, down));
+        __asm__("" : "+m"(index));
+#pragma GCC unroll 2
+        for (unsigned k = 0; k < count; k++)
+#pragma GCC unroll 4
+            for (unsigned p = 0; p < PARTS; p++) {
+                const __m256i e = look_up(s[k].entries, index[k][p], gather);
+                take(&parts[k][p], e, pairs);
+                if (i == 0)
+                    quads[k][p] = e;
+                else if (pairs || i == 2)
+                    quads[k][p] = halves(quads[k][p], e);
+                else
+                    odd[k][p] = i == 1 ? e : halves(odd[k][p], e);
             }
     }
 #pragma GCC unroll 2
     for (unsigned k = 0; k < count; k++) {
 #pragma GCC unroll 4
         for (unsigned p = 0; p < PARTS; p++) {
-            const __m256i quad = pairs ? _mm256_or_si256(quads[k][p], signs_and_mantissas(s[k].plane, p)) : quads[k][p];
+            const __m256i quad = pairs ? with_nibbles(quads[k][p], s[k].plane, p) : bytes(quads[k][p], odd[k][p]);
             _mm256_storeu_si256((__m256i *)(void *)(s[k].out + p * 32), quad);
         }
         s[k].out += ECF8_GROUP;
@@ -103,7 +126,7 @@ static inline __attribute__((always_inline)) void run(ecf8_stream *streams, unsi
 {
     ecf8_stream s[2]; // copies, which need no reloading after each store of output
     part parts[2][PARTS];
-    const __m256i bits = _mm256_set1_epi32((int)code_bits);
+    const __m256i bits = _mm256_set1_epi32(16 - (int)code_bits), v16 = _mm256_set1_epi32(16);
     const __m128i down = _mm_cvtsi32_si128((int)(32 - code_bits));
     for (unsigned k = 0; k < count; k++) {
         s[k].lanes.words = streams[k].lanes.words;
@@ -112,7 +135,8 @@ static inline __attribute__((always_inline)) void run(ecf8_stream *streams, unsi
         s[k].out = streams[k].out;
         for (unsigned p = 0; p < PARTS; p++) {
             parts[k][p].window = _mm256_loadu_si256((const __m256i *)(const void *)(streams[k].lanes.window + p * 8));
-            parts[k][p].valid = _mm256_loadu_si256((const __m256i *)(const void *)(streams[k].lanes.valid + p * 8));
+            parts[k][p].shift = _mm256_sub_epi32(
+                v16, _mm256_loadu_si256((const __m256i *)(const void *)(streams[k].lanes.valid + p * 8)));
         }
     }
     for (unsigned g = 0; g < groups; g++)
@@ -123,7 +147,8 @@ static inline __attribute__((always_inline)) void run(ecf8_stream *streams, unsi
         streams[k].out = s[k].out;
         for (unsigned p = 0; p < PARTS; p++) {
             _mm256_storeu_si256((__m256i *)(void *)(streams[k].lanes.window + p * 8), parts[k][p].window);
-            _mm256_storeu_si256((__m256i *)(void *)(streams[k].lanes.valid + p * 8), parts[k][p].valid);
+            _mm256_storeu_si256((__m256i *)(void *)(streams[k].lanes.valid + p * 8),
+                                _mm256_sub_epi32(v16, parts[k][p].shift));
         }
     }
 }
@@ -160,9 +185,22 @@ static void merge16_avx2(const uint8_t *symbols, const uint8_t *plane, ecf8_dtyp
     ecf8_merge16_body(symbols, plane, dtype, out, count);
 }
 
-static void convert_avx2(const void *in, ecf8_dtype dtype, ecf8_form form, const float *scale, void *out, size_t count)
-{
-    ecf8_convert_body(in, dtype, form, scale, out, count);
-}
+#define VEC __m256i
+#define VEC_BYTES 32U
+#define V_LOAD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define V_STORE(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
+#define V_FILL(byte) _mm256_set1_epi8((char)(byte))
+#define V_REPEAT(p) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define V_LOOK _mm256_shuffle_epi8
+#define V_AND _mm256_and_si256
+#define V_OR _mm256_or_si256
+#define V_XOR _mm256_xor_si256
+#define V_ADD _mm256_add_epi8
+#define V_RIGHT4(v) _mm256_srli_epi16(v, 4)
+#define V_LEFT4(v) _mm256_slli_epi16(v, 4)
+#define V_ORDER(v) _mm256_permute4x64_epi64(v, 0xd8)
+#define V_LOW _mm256_unpacklo_epi8
+#define V_HIGH _mm256_unpackhi_epi8
+#include "codec/convert_e4m3.inc"
 
-const ecf8_kernels ecf8_kernels_avx2 = {pairs_avx2, singles_avx2, merge16_avx2, convert_avx2};
+const ecf8_kernels ecf8_kernels_avx2 = {pairs_avx2, singles_avx2, merge16_avx2, convert};

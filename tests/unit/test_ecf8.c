@@ -187,6 +187,32 @@ static void test_kernels_agree(void **state)
     }
 }
 
+// Every value and odd counts in each form, to the bit (NaNs too), as plain C converts them.
+static void test_conversions_agree(void **state)
+{
+    (void)state;
+    const ecf8_kernels *others[] = {&ecf8_kernels_v512_emulated, ecf8_kernels_of(ECF8_CPU_AVX2),
+                                    ecf8_kernels_of(ECF8_CPU_AVX512)};
+    enum { COUNT = 65536 + 77 };
+    static uint16_t in[COUNT];
+    static float out[2][COUNT];
+    const float scale = 0.37F;
+    for (unsigned k = 0; k < 3; k++)
+        for (ecf8_dtype dtype = ECF8_E4M3; dtype <= ECF8_F16 && others[k]; dtype++)
+            for (unsigned form = 1; form < 3; form++)
+                for (unsigned scaled = 0; scaled < 2; scaled++) {
+                    for (unsigned i = 0; i < COUNT; i++)
+                        if (ecf8_dtype_bytes(dtype) == 2)
+                            in[i] = (uint16_t)i;
+                        else
+                            ((uint8_t *)in)[i] = (uint8_t)(i * 7);
+                    memset(out, 0, sizeof out);
+                    ecf8_kernels_scalar.convert(in, dtype, (ecf8_form)form, scaled ? &scale : NULL, out[0], COUNT);
+                    others[k]->convert(in, dtype, (ecf8_form)form, scaled ? &scale : NULL, out[1], COUNT);
+                    assert_memory_equal(out[0], out[1], sizeof out[0]);
+                }
+}
+
 // A range of rows, in each form and with scales, equals the same part of the whole.
 static void test_ranges_and_forms(void **state)
 {
@@ -498,6 +524,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_kernels_agree),
+        cmocka_unit_test(test_conversions_agree),
         cmocka_unit_test(test_ranges_and_forms),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_every_bit_and_length),
