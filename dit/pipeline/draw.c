@@ -123,11 +123,16 @@ static ecd_status decode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c,
 {
     int64_t height, width;
     ecd_pipeline_size(p, &height, &width);
+    uint64_t entered = ecd_now_ns();
+    ecd_status status = ecd_pipeline_vae_in(p, diag);
+    p->vae_ns += ecd_now_ns() - entered;
+    if (status != ECD_OK)
+        return status;
     for (int64_t n = 0; n < draw->count; n++) {
         if (draw->cancel && *draw->cancel)
             return ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
         uint64_t begin = ecd_now_ns();
-        ecd_status status =
+        status =
             ecd_vae_decode(p->vae, c->x + (size_t)n * c->picture, p->height, p->width, c->decoded, diag);
         if (status != ECD_OK)
             return status;
@@ -172,6 +177,7 @@ ecd_status ecd_pipeline_draw(ecd_pipeline *p, const ecd_draw *draw, ecd_diag *di
     }
     if (status == ECD_OK)
         status = decode(p, draw, &c, diag);
+    ecd_pipeline_vae_out(p);
     canvas_free(&c);
     return status;
 }

@@ -14,20 +14,60 @@ static ecd_status open_component(const char *model, const char *name, ecd_checkp
     return status;
 }
 
-static ecd_status open_vae(ecd_pipeline *p, const char *model, ecd_diag *diag)
+static ecd_status open_vae(ecd_pipeline *p, ecd_diag *diag)
 {
     ecd_checkpoint *cp = NULL;
-    ecd_status status = open_component(model, "vae", &cp, diag);
+    ecd_status status = ecd_checkpoint_open(p->vae_path, &cp, diag);
     if (status == ECD_OK)
         status = ecd_vae_open(p->folder.vae, cp, p->options.backend, false, &p->vae, diag);
     ecd_checkpoint_close(cp);
     return status;
 }
 
+ecd_status ecd_pipeline_vae_in(ecd_pipeline *p, ecd_diag *diag)
+{
+    if (p->vae)
+        return ECD_OK;
+    // The pages come back from the page cache, or the file, when the next batch reads them.
+    for (size_t i = 0; i < ecd_checkpoint_file_count(p->weights); i++) {
+        const ecd_file *file = ecd_checkpoint_file(p->weights, i);
+        ecd_file_dont_need(file, 0, file->size_bytes);
+    }
+    return open_vae(p, diag);
+}
+
+void ecd_pipeline_vae_out(ecd_pipeline *p)
+{
+    if (!p->staged)
+        return;
+    ecd_vae_close(p->vae);
+    p->vae = NULL;
+}
+
+// Opened at first in any case: so that its files are checked before anything is computed.
+static ecd_status try_vae(ecd_pipeline *p, const char *model, ecd_diag *diag)
+{
+    p->vae_path = ecd_path_join(model, "vae");
+    ecd_status status = p->vae_path ? open_vae(p, diag) : ecd_fail_memory(diag, 0, "a path");
+    if (status == ECD_OK)
+        p->vae_info = *ecd_vae_get_info(p->vae);
+    return status;
+}
+
+static void choose_stay(ecd_pipeline *p)
+{
+    static const uint64_t small = 64 << 20;
+    p->vae_bytes = ecd_vae_decode_bytes(p->vae, p->height, p->width);
+    p->staged = p->options.vae == ECD_VAE_STAGED ||
+                (p->options.vae == ECD_VAE_STAY_AUTO &&
+                 (p->vae_bytes > small || p->vae_info.weights_bytes > small - p->vae_bytes));
+    ecd_pipeline_vae_out(p);
+}
+
 // The parts must fit each other, and the size asked for must be one that the model draws.
 static ecd_status fit(ecd_pipeline *p, const ecd_transformer_info *t, ecd_diag *diag)
 {
-    const ecd_vae_info *v = ecd_vae_get_info(p->vae);
+    const ecd_vae_info *v = &p->vae_info;
     if (v->latent_channels != t->in_channels)
         return ecd_fail(diag, ECD_DATA, "%s has %lld latent channels, but the VAE has %lld", p->folder.path,
                         (long long)t->in_channels, (long long)v->latent_channels);
@@ -58,8 +98,10 @@ static ecd_status open_parts(ecd_pipeline *p, const char *model, ecd_diag *diag)
     if ((status = ecd_model_folder_open(model, &p->folder, diag)) != ECD_OK ||
         (status = ecd_transformer_describe(p->folder.transformer_class, p->folder.transformer, &info, diag)) !=
             ECD_OK ||
-        (status = open_vae(p, model, diag)) != ECD_OK || (status = fit(p, &info, diag)) != ECD_OK ||
-        (status = open_component(model, "transformer", &p->weights, diag)) != ECD_OK)
+        (status = try_vae(p, model, diag)) != ECD_OK || (status = fit(p, &info, diag)) != ECD_OK)
+        return status;
+    choose_stay(p);
+    if ((status = open_component(model, "transformer", &p->weights, diag)) != ECD_OK)
         return status;
     ecd_transformer_options options = {
         .store = p->options.store,
@@ -98,6 +140,7 @@ void ecd_pipeline_close(ecd_pipeline *p)
     ecd_transformer_close(p->transformer);
     ecd_checkpoint_close(p->weights);
     ecd_vae_close(p->vae);
+    free(p->vae_path);
     ecd_model_folder_close(&p->folder);
     free(p);
 }
@@ -114,7 +157,7 @@ const ecd_transformer_info *ecd_pipeline_info(const ecd_pipeline *p)
 
 void ecd_pipeline_size(const ecd_pipeline *p, int64_t *height, int64_t *width)
 {
-    int64_t factor = ecd_vae_get_info(p->vae)->factor;
+    int64_t factor = p->vae_info.factor;
     *height = p->height * factor;
     *width = p->width * factor;
 }
@@ -125,8 +168,9 @@ void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out)
         .open_ns = p->open_ns,
         .denoise_ns = p->denoise_ns,
         .vae_ns = p->vae_ns,
-        .vae_bytes = ecd_vae_decode_bytes(p->vae, p->height, p->width),
-        .vae_weights_bytes = ecd_vae_get_info(p->vae)->weights_bytes,
+        .vae_bytes = p->vae_bytes,
+        .vae_weights_bytes = p->vae_info.weights_bytes,
+        .vae_staged = p->staged,
     };
     ecd_transformer_report(p->transformer, &out->store, &out->activation_bytes);
 }

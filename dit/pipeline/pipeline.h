@@ -8,6 +8,14 @@
 
 typedef struct ecd_pipeline ecd_pipeline;
 
+// When the VAE's weights and activations are in memory.
+typedef enum ecd_vae_stay {
+    ECD_VAE_STAY_AUTO = 0, // staged if they take more than 64 MiB
+    ECD_VAE_RESIDENT,      // from opening on
+    ECD_VAE_STAGED,        // while a batch's latents are decoded, and the transformer's mapped pages are given back
+                           // meanwhile: the peak is the larger of the two, not their sum, for some tenths of a second
+} ecd_vae_stay;
+
 typedef struct ecd_pipeline_options {
     const char *model;        // folder
     ecd_backend *backend;     // borrowed
@@ -15,6 +23,7 @@ typedef struct ecd_pipeline_options {
     int64_t max_pictures;     // largest batch that will be drawn at once
     int64_t height, width;    // pixels; 0: the model's own size
     bool guidance;
+    ecd_vae_stay vae;
 } ecd_pipeline_options;
 
 // One picture to draw.
@@ -48,6 +57,7 @@ typedef struct ecd_pipeline_report {
     uint64_t activation_bytes; // planned for the transformer
     uint64_t vae_bytes;        // planned for the VAE's activations
     uint64_t vae_weights_bytes;
+    bool vae_staged;           // the VAE's bytes and the weights' are not in memory at the same time
 } ecd_pipeline_report;
 
 ecd_status ecd_pipeline_open(const ecd_pipeline_options *options, ecd_pipeline **out, ecd_diag *diag);

@@ -7,12 +7,20 @@
 
 struct ecd_pipeline {
     ecd_pipeline_options options; // model not kept
+    char *vae_path;               // owned
     ecd_model_folder folder;
     ecd_checkpoint *weights; // the transformer's: its store borrows from it
     ecd_transformer *transformer;
-    ecd_vae *vae;
+    ecd_vae *vae;         // NULL while it is not staged in
+    ecd_vae_info vae_info;
+    uint64_t vae_bytes;   // its activations
+    bool staged;
     int64_t height, width; // of latents
     uint64_t open_ns, denoise_ns, vae_ns;
 };
+
+// Staging, around the decoding of a batch's latents. They do nothing where the VAE is resident.
+ecd_status ecd_pipeline_vae_in(ecd_pipeline *p, ecd_diag *diag);
+void ecd_pipeline_vae_out(ecd_pipeline *p);
 
 #endif

@@ -40,9 +40,10 @@ typedef struct way {
     const char *backend;
     int threads, buffers;
     ecd_weights_mode mode;
+    ecd_vae_stay vae;
 } way;
 
-static const way plain = {"ref", 1, 0, ECD_WEIGHTS_AUTO};
+static const way plain = {"ref", 1, 0, ECD_WEIGHTS_AUTO, ECD_VAE_STAY_AUTO};
 
 static ecd_pipeline *open_pipeline(const char *model, way w, ecd_backend **be)
 {
@@ -56,6 +57,7 @@ static ecd_pipeline *open_pipeline(const char *model, way w, ecd_backend **be)
                               .backend = *be,
                               .max_pictures = MAX_PICTURES,
                               .guidance = true,
+                              .vae = w.vae,
                               .store = {.mode = w.mode, .buffers = w.buffers, .read_ahead = true}};
     expect_ok(ecd_pipeline_open(&o, &p, &diag), &diag);
     return p;
@@ -103,7 +105,7 @@ static void check_model(const char *model, const char *backend)
     ecd_diag diag = {0};
     album *a = calloc(1, sizeof *a);
     assert_non_null(a);
-    ecd_pipeline *p = open_pipeline(model, (way){backend, 1, 0, ECD_WEIGHTS_AUTO}, &be);
+    ecd_pipeline *p = open_pipeline(model, (way){backend, 1, 0, ECD_WEIGHTS_AUTO, ECD_VAE_STAY_AUTO}, &be);
     snprintf(name, sizeof name, "models/%s/reference.safetensors", model);
     ecd_checkpoint *cp = open_reference(name);
     for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
@@ -207,11 +209,11 @@ static void draw_five(const char *model, way w, bool alone, album *a)
 
 static void check_same(const char *model, const char *backend)
 {
-    const way base = {backend, 1, 0, ECD_WEIGHTS_RAW};
-    const way ways[] = {{backend, 2, 0, ECD_WEIGHTS_RAW},
-                        {backend, 1, 0, ECD_WEIGHTS_ECF8},
-                        {backend, 2, 1, ECD_WEIGHTS_ECF8},
-                        {backend, 1, 3, ECD_WEIGHTS_ECF8}};
+    const way base = {backend, 1, 0, ECD_WEIGHTS_RAW, ECD_VAE_STAY_AUTO};
+    const way ways[] = {{backend, 2, 0, ECD_WEIGHTS_RAW, ECD_VAE_STAY_AUTO},
+                        {backend, 1, 0, ECD_WEIGHTS_ECF8, ECD_VAE_STAY_AUTO},
+                        {backend, 2, 1, ECD_WEIGHTS_ECF8, ECD_VAE_STAY_AUTO},
+                        {backend, 1, 3, ECD_WEIGHTS_ECF8, ECD_VAE_STAY_AUTO}};
     album *expected = calloc(1, sizeof *expected), *got = calloc(1, sizeof *got);
     assert_non_null(expected);
     assert_non_null(got);
@@ -236,6 +238,38 @@ static void test_same_bytes(void **state)
         check_same("dit_a", "cpu");
         check_same("dit_a_fp8_channel", "cpu");
     }
+}
+
+// A staged VAE comes and goes with each batch, and is not there while the transformer computes.
+static void test_staged(void **state)
+{
+    (void)state;
+    ecd_backend *be;
+    ecd_diag diag = {0};
+    album *a = calloc(2, sizeof *a);
+    assert_non_null(a);
+    ecd_picture_request request = {2, 5};
+    for (int i = 0; i < 2; i++) {
+        uint64_t idle = 0;
+        ecd_pipeline_report report;
+        ecd_draw draw = draw_of(&request, 1, 2, 4, &a[i]);
+        way w = {"ref", 1, 0, ECD_WEIGHTS_AUTO, i ? ECD_VAE_STAGED : ECD_VAE_RESIDENT};
+        ecd_pipeline *p = open_pipeline("dit_a", w, &be);
+        for (int batch = 0; batch < 2; batch++) {
+            uint64_t held = be->ops->memory_bytes(be);
+            assert_true(!i || !batch || held == idle);
+            idle = held;
+            expect_ok(ecd_pipeline_draw(p, &draw, &diag), &diag);
+        }
+        ecd_pipeline_report_get(p, &report);
+        assert_int_equal(report.vae_staged, i);
+        assert_true(report.vae_bytes > 0 && report.vae_weights_bytes > 0);
+        ecd_pipeline_close(p);
+        ecd_backend_close(be);
+    }
+    assert_int_equal(a[1].drawn, 2);
+    assert_memory_equal(a[0].rgb[0], a[1].rgb[0], a[0].bytes);
+    free(a);
 }
 
 static void test_cancel(void **state)
@@ -290,7 +324,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ref),        cmocka_unit_test(test_cpu),    cmocka_unit_test(test_fp8),
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_cancel), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_staged), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
