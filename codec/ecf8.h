@@ -18,7 +18,7 @@
 // Encoding, in one call (ecf8_encode), or spread over threads with ecf8_plan_*.
 //
 // Memory: the library never allocates. The caller gives memory of the sizes that ecf8_*_bytes name; decoding uses up to
-// 32 KiB of stack besides, encoding up to 192 KiB.
+// 32 KiB of stack besides, encoding up to 96 KiB.
 // Threads: there is no global state. An ecf8_view and an ecf8_decoder are not changed after they were made: any number
 // of threads may decode from one at the same time, into memory that does not overlap.
 // Hostile input: every field is checked before use; no blob, whatever its bytes, makes the library read or write
@@ -208,9 +208,10 @@ ECF8_API uint32_t ecf8_crc32c(uint32_t crc, const void *data, size_t size);
 // ---------------------------------------------------------------- encoding
 
 typedef enum ecf8_density {
-    ECF8_DENSITY_FAST = 0,     // E4M3 by pairs: within 0.7% of H(E) + 4 bits, decodes fastest
-    ECF8_DENSITY_BEST = 1,     // the smallest of all modes: E4M3 by whole bytes where that is smaller, at half the speed
-    ECF8_DENSITY_BALANCED = 2, // E4M3 by pairs, except where they exceed H(E) + 4 bits by more than 0.5%
+    ECF8_DENSITY_FAST = 0, // E4M3 by pairs: within 0.7% of H(E) + 4 bits in large tensors, decodes fastest
+    ECF8_DENSITY_BEST = 1, // the smallest of all modes: E4M3 by whole bytes where that is smaller, at half the speed,
+                           // and tiles as large as leave four of them
+    ECF8_DENSITY_BALANCED = 2, // E4M3 by whole bytes only where pairs would exceed H(E) + 4 bits by more than 0.5%
 } ecf8_density;
 
 typedef struct ecf8_params {

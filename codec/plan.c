@@ -3,9 +3,11 @@
 
 enum { SLICE_GROUPS = 64 };
 
-static uint32_t default_tile(uint64_t count)
+// A tile costs about 68 bytes, but a GPU wants many; ECF8_DENSITY_BEST is content with four.
+static uint32_t default_tile(uint64_t count, ecf8_density density)
 {
-    // A tile costs about 68 bytes, but a GPU wants many.
+    if (density == ECF8_DENSITY_BEST)
+        return count >= UINT64_C(1) << 18 ? 65536 : count >= UINT64_C(1) << 17 ? 32768 : 16384;
     return count >= UINT64_C(1) << 20 ? 65536 : count >= UINT64_C(1) << 18 ? 32768 : 16384;
 }
 
@@ -19,7 +21,7 @@ static bool params_fit(uint64_t count, const ecf8_params *p)
 
 static uint32_t tile_weights_of(uint64_t count, const ecf8_params *p)
 {
-    return p->tile_weights ? p->tile_weights : default_tile(count);
+    return p->tile_weights ? p->tile_weights : default_tile(count, p->density);
 }
 
 uint64_t ecf8_encode_bound(uint64_t count, const ecf8_params *params)
@@ -36,7 +38,7 @@ static unsigned list_candidates(const ecf8_params *p, ecf8_mode modes[2])
     unsigned n = 0;
     if (p->dtype == ECF8_E4M3)
         modes[n++] = ECF8_MODE_PAIRS;
-    if (p->dtype != ECF8_E4M3 || p->density == ECF8_DENSITY_BEST)
+    if (p->dtype != ECF8_E4M3 || p->density != ECF8_DENSITY_FAST)
         modes[n++] = ECF8_MODE_SINGLES;
     return n;
 }
@@ -83,9 +85,15 @@ static void count_symbols(const ecf8_plan *plan, unsigned candidate, uint64_t ti
     const ecf8_mode mode = plan->candidates[candidate];
     const size_t group_symbols = ecf8_codes_per_group(mode) * ECF8_LANES;
     const uint32_t groups = ecf8_tile_groups(plan, tile);
+    uint8_t symbols[SLICE_GROUPS * ECF8_GROUP];
+    if (plan->tiles[tile].same) { // zeros, as a rule, and many
+        ecf8_tile_symbols(plan, mode, tile, 0, 1, symbols, NULL);
+        memset(plan->histograms[candidate][tile], 0, sizeof(ecf8_histogram));
+        plan->histograms[candidate][tile][symbols[0]] = groups * (uint32_t)group_symbols;
+        return;
+    }
     uint32_t h[4][ECF8_SYMBOLS] = {{0}}; // four, so that a run of one symbol is no chain through memory
     for (uint32_t g = 0; g < groups; g += SLICE_GROUPS) {
-        uint8_t symbols[SLICE_GROUPS * ECF8_GROUP];
         const uint32_t n = groups - g < SLICE_GROUPS ? groups - g : SLICE_GROUPS;
         ecf8_tile_symbols(plan, mode, tile, g, n, symbols, NULL);
         for (size_t i = 0; i < n * group_symbols; i += 8) {
@@ -114,50 +122,6 @@ void ecf8_plan_scan(ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count)
         for (unsigned c = 0; c < plan->candidate_count; c++)
             count_symbols(plan, c, t);
     }
-}
-
-static void place_patches(ecf8_plan *plan, unsigned candidate)
-{
-    for (uint64_t t = 0; t < plan->tile_count; t++) {
-        ecf8_tile *tile = plan->tiles + t;
-        const uint8_t *lengths = plan->tables[tile->table].lengths;
-        tile->patch_begin = (uint32_t)plan->patch_count;
-        tile->patches = 0;
-        for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
-            tile->patches += lengths[s] ? 0 : plan->histograms[candidate][t][s];
-        plan->patch_count += tile->patches;
-    }
-}
-
-void ecf8_plan_decide(ecf8_plan *plan)
-{
-    uint64_t same = 0, least = UINT64_MAX;
-    unsigned best = 0;
-    while (same < plan->tile_count && plan->tiles[same].same)
-        same++;
-    plan->mode = ECF8_MODE_CONSTANT;
-    if (same == plan->tile_count)
-        return;
-    for (unsigned c = 0; c < plan->candidate_count; c++) {
-        const uint64_t groups = (plan->count - 1) / ECF8_GROUP + 1;
-        const uint64_t plane = groups * ecf8_plane_group_bytes(plan->params.dtype, plan->candidates[c]);
-        const uint64_t cost = ecf8_choose_tables(plan, c) + plane * 8;
-        if (cost < least) {
-            least = cost;
-            best = c;
-        }
-    }
-    if (best + 1 < plan->candidate_count)
-        ecf8_choose_tables(plan, best);
-    plan->mode = plan->candidates[best];
-    plan->code_bits = 1;
-    for (unsigned t = 0; t < plan->table_count; t++)
-        for (unsigned s = 0; s < ECF8_SYMBOLS; s++)
-            if (plan->tables[t].lengths[s] > plan->code_bits)
-                plan->code_bits = plan->tables[t].lengths[s];
-    place_patches(plan, best);
-    if (plan->patch_count > UINT32_MAX)
-        plan->mode = ECF8_MODE_RAW;
 }
 
 // Before its last code a lane has taken words until it held at least L bits beyond the codes so far, and a step takes
