@@ -24,8 +24,7 @@ ecd_status ecd_coded_fail(const ecd_coded *coded, const ecf8_error *error, ecd_d
     ecd_diag_tensor(diag, tensor->name);
     if (tensor->file)
         ecd_diag_file(diag, tensor->file->path);
-    // A container that was made at opening has no place in the file.
-    if (coded->view.blob == tensor->data)
+    if (tensor->encoding == ECD_ENCODING_ECF8) // a container that was made at opening has no place in the file
         ecd_diag_offset(diag, tensor->offset_bytes + error->offset_bytes);
     return status;
 }

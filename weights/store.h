@@ -1,15 +1,17 @@
 // The block store: the weights of block i, ready to compute with, from acquire(i) until release(i).
 //
 // An architecture declares its blocks as lists of tensors; opening the store checks them all (presence, shape, type,
-// scales) before anything is computed. Matrices stay as the file holds them (raw elements, mapped; or ECF8 in memory)
-// and are decoded into one of a few buffers when their block is wanted; the next block is decoded by a second thread
-// meanwhile. Vectors (biases, norms) and scales are small: they are widened to f32 once and stay.
-// The raw path goes through the same buffers bookkeeping, so the two paths differ by the entropy coding alone.
+// scales) before anything is computed. Vectors (biases, norms) and scales are small: they are widened to f32 once and
+// stay. What becomes of a block's matrices is planned (weights/plan.h): under a budget of memory as many blocks as
+// possible are expanded once and stay so, others stay ECF8 in memory and are decoded into one of a few buffers when
+// they are wanted, others are read from disk at each use. The next block is read and decoded by threads of the store's
+// own meanwhile. The raw path goes through the same bookkeeping, so the two paths differ by the entropy coding alone.
 // Nothing is allocated between opening and closing.
 #ifndef ECD_WEIGHTS_STORE_H
 #define ECD_WEIGHTS_STORE_H
 
 #include "weights/checkpoint.h"
+#include "weights/plan.h"
 
 typedef enum ecd_weights_mode {
     ECD_WEIGHTS_AUTO = 0, // as the files hold them
@@ -45,29 +47,49 @@ typedef struct ecd_block {
 
 typedef struct ecd_store_options {
     ecd_weights_mode mode;
-    int buffers;    // decoded blocks held at once: 0 = 2 (one used, one decoded meanwhile), at most one a block
-    bool read_ahead; // decode the next block on a second thread
-    bool check_crc; // check the CRC of each tile at each decode (always done once, at first use)
+    bool read_ahead; // decode and read the next blocks on threads of the store's own
+    bool check_crc;  // check the CRC of each tile at each decode (always done at first use, and of what is read anew)
+    bool once;       // each block is used once: its file's pages are given back at its release
+    // Without a budget every ECF8 block is decoded at each use into one of so many buffers, and others are lent from
+    // the mapped file: 0 = 2 (one used, one decoded meanwhile), at most one a block.
+    int buffers;
+    // With one the store plans. ECD_WEIGHTS_ECF8 then encodes nothing at opening: what is raw in the file stays raw.
+    uint64_t budget_bytes;  // of the whole process at its peak; 0: no plan
+    uint64_t outside_bytes; // of it, that others hold at the peak
+    int64_t rows;           // rows of activations that meet each matrix in a pass, for the time that a pass takes
+    const char *rates_file; // keeps measured rates from run to run; NULL: measured anew. Borrowed while opening
+    void (*disturb)(void);  // for tests of the threads: called wherever another thread may get ahead; NULL otherwise
 } ecd_store_options;
 
 typedef struct ecd_store_report {
-    uint64_t weights_bytes;   // held for weights: ECF8 or raw bytes, vectors and scales
-    uint64_t raw_bytes;       // the same weights uncompressed
-    uint64_t buffer_bytes;    // decode buffers
-    uint64_t decode_ns;       // spent decoding, on either thread
-    uint64_t exposed_ns;      // of it (and of waiting for it) while compute stood still
+    uint64_t weights_bytes; // held for weights: expanded, ECF8 or raw bytes, vectors and scales
+    uint64_t raw_bytes;     // the same weights uncompressed
+    uint64_t buffer_bytes;  // decode buffers and slots for reading
+    uint64_t decode_ns;     // spent decoding, on either thread
+    uint64_t exposed_ns;    // of it (and of waiting for it or for the disk) while compute stood still
+    uint64_t read_ns;       // spent reading, all threads together
+    uint64_t read_bytes;    // from disk at uses of streamed blocks
     uint64_t acquires;
+    bool direct;            // streamed blocks are read past the page cache (O_DIRECT)
+    bool planned;           // there was a budget; else the plan says what the options made of the blocks
+    ecd_plan plan;          // of the blocks that are not resident
+    ecd_rates rates;        // that it was made with; 0 where nothing had to be measured
+    uint64_t streamed_raw;  // of plan.counts[ECD_BLOCK_STREAMED], blocks that are raw on disk
+    uint64_t planned_bytes; // of the process at its peak, as predicted: at most the budget
 } ecd_store_report;
 
 typedef struct ecd_store ecd_store;
 
+// ECD_RESOURCE where the budget is too small: the message says what the least is; nothing has been loaded then.
 // Blocks are used in the order 0, 1, ..., count-1, 0, 1, ...: that is what read-ahead expects; any other order works
 // too. The checkpoint and the backend must outlive the store. Its functions are called from one thread.
 ecd_status ecd_store_open(const ecd_checkpoint *cp, ecd_backend *be, const ecd_block_spec *blocks, int count,
                           const ecd_store_options *options, ecd_store **out, ecd_diag *diag);
 void ecd_store_close(ecd_store *store); // NULL is allowed
 
-// Lends block i until ecd_store_release. At most `buffers` blocks may be held. ECD_DATA if its ECF8 does not decode.
+// Lends block i until ecd_store_release. Without a plan at most `buffers` blocks may be held, with one a single block
+// beside the resident ones. ECD_DATA if its ECF8 does not decode or its file has shrunk, ECD_RESOURCE if the disk
+// fails.
 ecd_status ecd_store_acquire(ecd_store *store, int block, ecd_block *out, ecd_diag *diag);
 void ecd_store_release(ecd_store *store, int block);
 

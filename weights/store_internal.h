@@ -1,5 +1,7 @@
-// What the files of the store share: store_open.c resolves, checks, plans and fills; store_decode.c decodes a block;
-// store.c lends blocks and runs the second thread.
+// What the files of the store share. Opening: store_resolve.c finds and checks tensors, store_plan.c decides what
+// becomes of each block, store_open.c leads and fills, store_memory.c allocates. Use: store.c lends blocks,
+// store_schedule.c says what is decoded and read next and where to, store_decode.c decodes, store_read.c reads from
+// disk.
 #ifndef ECD_WEIGHTS_STORE_INTERNAL_H
 #define ECD_WEIGHTS_STORE_INTERNAL_H
 
@@ -7,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/direct_file.h"
 #include "weights/coded.h"
 #include "weights/store.h"
 
@@ -16,6 +19,7 @@ typedef enum ecd_unit_form {
     ECD_UNIT_VIEW,   // lent where the file is mapped
     ECD_UNIT_KEPT,   // copied or decoded at opening into the store's memory
     ECD_UNIT_CODED,  // decoded into a buffer when its block is wanted
+    ECD_UNIT_READ,   // raw, lent from its block's slot, or copied to the buffer if its block has one
 } ecd_unit_form;
 
 // A tensor of a block.
@@ -24,47 +28,65 @@ typedef struct ecd_store_unit {
     ecd_unit_form form;
     int64_t rows, cols;
     uint64_t decoded_bytes;
-    uint64_t buffer_offset; // ECD_UNIT_CODED: place in the buffer
+    uint64_t buffer_offset; // ECD_UNIT_CODED, ECD_UNIT_READ: place in the buffer
+    uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in
+    int file;               // of a streamed block: index in store->files
     ecd_coded coded;        // valid where the tensor is, or was made, ECF8
     uint8_t *own_blob;      // made at opening, NULL where the file holds it
     bool proven;            // its CRCs have been checked once
 } ecd_store_unit;
 
 typedef struct ecd_store_block {
-    int first, count;      // units
+    int first, count; // units
     bool resident;
-    uint64_t buffer_bytes; // of its coded units; 0: nothing to decode
-    int rank;              // among the blocks that need decoding, -1 for others
+    bool planned; // the plan decides about it: it has weights that are mapped from a file
+    ecd_block_kind kind;
+    uint64_t buffer_bytes; // of its coded units, and of raw ones beside them if streamed; 0: nothing to decode
+    uint64_t slot_bytes;   // streamed: that it is read into
+    int rank;              // among the blocks that need decoding or reading, -1 for others
     int buffer;            // that holds it or is being filled with it, -1 for none
-    int users;             // acquires not yet released; a block in use keeps its buffer
+    int slot;              // likewise
+    int users;             // acquires not yet released; a block in use keeps its buffer and slot
 } ecd_store_block;
 
-typedef enum ecd_buffer_state {
-    ECD_BUFFER_EMPTY = 0,
-    ECD_BUFFER_DECODING,
-    ECD_BUFFER_READY,
-    ECD_BUFFER_FAILED, // `diag` waits for the acquire of its block
-} ecd_buffer_state;
+typedef enum ecd_place_state {
+    ECD_PLACE_EMPTY = 0,
+    ECD_PLACE_FILLING,
+    ECD_PLACE_READY,
+    ECD_PLACE_FAILED, // `diag` waits for the acquire of its block
+} ecd_place_state;
+
+// Work on a block that several threads share: units (and pieces of them) that no thread has taken yet.
+typedef struct ecd_store_work {
+    ecd_place_state state;
+    int block;
+    int next, end; // units
+    uint64_t at;   // reading: bytes of unit `next` that are taken
+    int running;   // threads at it now
+    ecd_diag diag; // the first fault; status ECD_OK while there is none
+} ecd_store_work;
 
 typedef struct ecd_store_buffer {
-    ecd_buffer_state state;
-    int block;
+    ecd_store_work work;
+    int owner;        // the one block that it is for, -1 for any
     uint8_t *memory;  // backend memory
     uint8_t *staging; // where it is decoded: `memory` itself if that is host memory
     bool uploaded;
-    int next, end; // ECD_BUFFER_DECODING: units that no thread has taken yet
-    int running;   // threads that decode one now
-    ecd_diag diag; // the first fault; status ECD_OK while there is none
 } ecd_store_buffer;
+
+typedef struct ecd_store_slot {
+    ecd_store_work work;
+    uint8_t *memory; // aligned to ECD_DIRECT_ALIGN
+} ecd_store_slot;
 
 // Who decodes: the thread that acquires, or the second thread. Each has tables of its own.
 enum { ECD_STORE_CALLER, ECD_STORE_SECOND, ECD_STORE_DECODERS };
+enum { ECD_STORE_READERS = 2 }; // so that the disk has the next request when it ends one
 
 struct ecd_store {
     const ecd_checkpoint *cp;
     ecd_backend *be;
-    ecd_weights_mode mode;
-    bool check_crc;
+    ecd_store_options options;
 
     ecd_store_unit *units;
     ecd_weight *weights;   // one a unit
@@ -72,22 +94,29 @@ struct ecd_store {
     int unit_count;
     ecd_store_block *blocks;
     int block_count;
-    int *order; // blocks that need decoding, by rank
+    int *order; // blocks that need decoding or reading, by rank
     int order_count;
     ecd_store_buffer *buffers;
-    int buffer_count;
-    uint64_t buffer_bytes; // of one
+    int buffer_count, shared_count; // the shared ones come first
+    uint64_t buffer_bytes;          // of a shared one
+    ecd_store_slot *slots;
+    int slot_count;
+    uint64_t slot_bytes; // of one
+    ecd_direct_file *files;
+    const ecd_file **file_of; // what files[i] reads
+    int file_count;
 
-    void *memory;  // the plan's one allocation, of the backend
-    void *staging; // the buffers' host side
+    void *memory; // one allocation, of the backend
+    uint8_t *slot_memory;
+    void *staging;                       // the buffers' host side
     uint8_t *tables[ECD_STORE_DECODERS]; // the codec's, in `staging`
-    size_t table_bytes; // of one thread's
+    size_t table_bytes;                  // of one thread's
 
-    pthread_mutex_t lock; // guards all that follows, the blocks' buffer and users, and the buffers' states
-    pthread_cond_t work;  // the second thread may have something to do
-    pthread_cond_t done;  // a buffer has left ECD_BUFFER_DECODING
-    pthread_t decoder;
-    bool decoder_runs;
+    pthread_mutex_t lock; // guards all that follows, the blocks' buffer, slot and users, and the works
+    pthread_cond_t work;  // a thread may have something to do
+    pthread_cond_t done;  // a work has left ECD_PLACE_FILLING
+    pthread_t decoder, readers[ECD_STORE_READERS];
+    bool decoder_runs, reader_runs[ECD_STORE_READERS];
     bool stop;
     int cursor; // rank of the block acquired last, -1 before the first
     ecd_store_report report;
@@ -98,18 +127,47 @@ struct ecd_store {
 };
 
 // store_open.c: units, views and buffers, filled; no threads yet. On failure the caller closes the store.
-ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, const ecd_store_options *options,
-                             ecd_diag *diag);
+ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag);
 
 // store_resolve.c: finds the unit's tensor and checks it against its spec.
 ecd_status ecd_store_resolve(ecd_store *store, const ecd_block_spec *block, const ecd_tensor_spec *spec,
                              ecd_store_unit *unit, ecd_diag *diag);
 
-// store_decode.c: decodes a coded unit into its buffer's staging memory and points its view at it.
-// Runs without the lock: the buffer is in ECD_BUFFER_DECODING and nobody else has taken the unit.
+// store_plan.c: what becomes of each block: kinds, ranks, the numbers and sizes of buffers and slots.
+ecd_status ecd_store_decide(ecd_store *store, ecd_diag *diag);
+// store_rates.c: measures what the plan depends on, or takes it from the file of rates.
+ecd_status ecd_store_measure(ecd_store *store, ecd_rates *out, ecd_diag *diag);
+
+// store_memory.c
+ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag);
+uint64_t ecd_store_scale_count(const ecd_store_unit *unit);
+// What a stretch of a file takes while its pages are mapped.
+uint64_t ecd_store_page_bytes(uint64_t offset_bytes, uint64_t size_bytes);
+static inline uint64_t ecd_store_aligned(uint64_t size)
+{
+    return (size + ECD_ARENA_ALIGN - 1) / ECD_ARENA_ALIGN * ECD_ARENA_ALIGN;
+}
+
+// store_schedule.c: all under the lock, which they give up while they work.
+ecd_status ecd_store_obtain(ecd_store *store, int block, ecd_diag *diag);
+void *ecd_store_decoder_main(void *store);
+void *ecd_store_reader_main(void *store);
+
+// store_decode.c: brings a unit to its buffer's staging memory and points its view at it. Runs without the lock: the
+// buffer is being filled and nobody else has taken the unit.
 ecd_status ecd_store_decode(ecd_store *store, int unit, ecd_store_buffer *buffer, uint8_t *tables, ecd_diag *diag);
 
-// store_warm.c: body of the warmer thread.
+// store_read.c
+enum { ECD_STORE_PIECE = 2 << 20 }; // bytes that a thread reads at once
+ecd_status ecd_store_open_files(ecd_store *store, ecd_diag *diag);
+// Reads `size` bytes of a unit from byte `at` on into its block's slot, without the lock.
+ecd_status ecd_store_read(ecd_store *store, int unit, uint64_t at, uint64_t size, const ecd_store_slot *slot,
+                          ecd_diag *diag);
+// Where the unit's bytes lie in its block's slot.
+uint8_t *ecd_store_slot_data(const ecd_store_unit *unit, const ecd_store_slot *slot);
+
+// store_warm.c: body of the warmer thread; and the same of one tensor at once.
 void *ecd_store_warm(void *store);
+void ecd_store_populate(const ecd_tensor *tensor);
 
 #endif

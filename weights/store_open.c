@@ -3,16 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t aligned(uint64_t size)
-{
-    return (size + ECD_ARENA_ALIGN - 1) / ECD_ARENA_ALIGN * ECD_ARENA_ALIGN;
-}
-
-static uint64_t scale_count(const ecd_store_unit *unit)
-{
-    return unit->tensor && unit->tensor->scale_kind != ECD_SCALE_NONE ? unit->tensor->scale->count : 0;
-}
-
 static ecd_status allocate_tables(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag)
 {
     size_t units = 0, blocks = (size_t)store->block_count;
@@ -49,12 +39,12 @@ static ecd_status choose_form(ecd_store *store, const ecd_block_spec *spec, ecd_
 {
     const ecd_tensor *tensor = unit->tensor;
     if (tensor->encoding != ECD_ENCODING_RAW) {
-        bool once = spec->resident || store->mode == ECD_WEIGHTS_RAW;
+        bool once = spec->resident || (store->options.mode == ECD_WEIGHTS_RAW && !store->options.budget_bytes);
         unit->form = once ? ECD_UNIT_KEPT : ECD_UNIT_CODED;
         return ecd_coded_open(tensor, tensor->data, tensor->size_bytes, &unit->coded, diag);
     }
     bool made = false;
-    if (store->mode == ECD_WEIGHTS_ECF8 && !spec->resident) {
+    if (store->options.mode == ECD_WEIGHTS_ECF8 && !spec->resident && !store->options.budget_bytes) {
         ecd_status status = encode_unit(unit, &made, diag);
         if (status)
             return status;
@@ -81,89 +71,14 @@ static ecd_status resolve_unit(ecd_store *store, const ecd_block_spec *spec, int
 static ecd_status resolve_block(ecd_store *store, const ecd_block_spec *spec, int index, ecd_diag *diag)
 {
     ecd_store_block *block = &store->blocks[index];
-    *block = (ecd_store_block){.first = store->unit_count, .resident = spec->resident, .rank = -1, .buffer = -1};
+    *block =
+        (ecd_store_block){.first = store->unit_count, .resident = spec->resident, .rank = -1, .buffer = -1, .slot = -1};
     for (int i = 0; i < spec->count; i++) {
         ecd_store_unit *unit = &store->units[store->unit_count++];
         block->count++;
         ecd_status status = resolve_unit(store, spec, i, unit, diag);
         if (status)
             return status;
-        if (unit->form == ECD_UNIT_CODED) {
-            unit->buffer_offset = block->buffer_bytes;
-            block->buffer_bytes += aligned(unit->decoded_bytes);
-        }
-    }
-    if (block->buffer_bytes) {
-        block->rank = store->order_count;
-        store->order[store->order_count++] = index;
-        if (block->buffer_bytes > store->buffer_bytes)
-            store->buffer_bytes = block->buffer_bytes;
-    }
-    return ECD_OK;
-}
-
-static ecd_status make_buffers(ecd_store *store, int wanted, ecd_diag *diag)
-{
-    int count = wanted > 0 ? wanted : 2;
-    store->buffer_count = count < store->order_count ? count : store->order_count;
-    store->buffers = calloc((size_t)store->buffer_count + 1, sizeof *store->buffers);
-    if (!store->buffers)
-        return ecd_fail_memory(diag, sizeof *store->buffers, "the decode buffers' table");
-    for (int i = 0; i < store->buffer_count; i++)
-        store->buffers[i].block = -1;
-    store->report.buffer_bytes = store->buffer_bytes * (uint64_t)store->buffer_count;
-    return ECD_OK;
-}
-
-// Hands out the store's memory: run once to count, once over the allocation.
-static void lay_out(ecd_store *store, ecd_arena *arena)
-{
-    for (int i = 0; i < store->unit_count; i++) {
-        const ecd_store_unit *unit = &store->units[i];
-        uint64_t scales = scale_count(unit);
-        if (scales)
-            store->weights[i].scale = ecd_arena_take(arena, scales * sizeof(float));
-        if (unit->form == ECD_UNIT_VECTOR)
-            store->vectors[i] = ecd_arena_take(arena, unit->tensor->count * sizeof(float));
-        else if (unit->form == ECD_UNIT_KEPT)
-            store->weights[i].data = ecd_arena_take(arena, unit->decoded_bytes);
-    }
-    for (int i = 0; i < store->buffer_count; i++)
-        store->buffers[i].memory = ecd_arena_take(arena, store->buffer_bytes);
-}
-
-static ecd_status allocate_memory(ecd_store *store, ecd_diag *diag)
-{
-    ecd_arena plan = ecd_arena_plan();
-    lay_out(store, &plan);
-    store->memory = store->be->ops->alloc(store->be, plan.peak_bytes ? plan.peak_bytes : ECD_ARENA_ALIGN);
-    if (!store->memory)
-        return ecd_fail_memory(diag, plan.peak_bytes, "the weights");
-    ecd_arena arena = ecd_arena_over(store->memory, plan.peak_bytes);
-    lay_out(store, &arena);
-    return ECD_OK;
-}
-
-// The host's side of the buffers: the codec's tables, and where to decode if backend memory is not the host's.
-static ecd_status allocate_staging(ecd_store *store, ecd_diag *diag)
-{
-    for (int i = 0; i < store->unit_count; i++)
-        if (store->units[i].form == ECD_UNIT_CODED) {
-            size_t wanted = ecd_coded_table_bytes(&store->units[i].coded);
-            store->table_bytes = wanted > store->table_bytes ? wanted : store->table_bytes;
-        }
-    bool host = store->be->host_memory;
-    uint64_t tables = aligned(store->table_bytes) * ECD_STORE_DECODERS;
-    uint64_t size = tables + (host ? 0 : store->buffer_bytes * (uint64_t)store->buffer_count);
-    store->staging = malloc(size + 1);
-    if (!store->staging)
-        return ecd_fail_memory(diag, size, "the decode buffers");
-    uint8_t *at = store->staging;
-    for (int i = 0; i < ECD_STORE_DECODERS; i++)
-        store->tables[i] = at + aligned(store->table_bytes) * (uint64_t)i;
-    for (int i = 0; i < store->buffer_count; i++) {
-        ecd_store_buffer *buffer = &store->buffers[i];
-        buffer->staging = host ? buffer->memory : at + tables + store->buffer_bytes * (uint64_t)i;
     }
     return ECD_OK;
 }
@@ -184,7 +99,7 @@ static ecd_status make_scratch(const ecd_store *store, scratch *s, ecd_diag *dia
 {
     for (int i = 0; i < store->unit_count; i++) {
         const ecd_store_unit *unit = &store->units[i];
-        uint64_t scales = scale_count(unit);
+        uint64_t scales = ecd_store_scale_count(unit);
         if (unit->form == ECD_UNIT_VECTOR) {
             grow(&s->elements_bytes, unit->decoded_bytes);
             grow(&s->host_bytes, unit->tensor->count * sizeof(float));
@@ -263,32 +178,45 @@ static uint64_t coded_bytes(const ecd_store_unit *unit)
 
 static void count_bytes(ecd_store *store)
 {
-    for (int i = 0; i < store->unit_count; i++) {
-        const ecd_store_unit *unit = &store->units[i];
-        if (!unit->tensor)
-            continue;
-        uint64_t small = scale_count(unit) * sizeof(float);
-        uint64_t whole = unit->form == ECD_UNIT_VECTOR ? unit->tensor->count * sizeof(float) : unit->decoded_bytes;
-        store->report.raw_bytes += small + whole;
-        store->report.weights_bytes += small + (unit->form == ECD_UNIT_CODED ? coded_bytes(unit) : whole);
+    ecd_store_report *r = &store->report;
+    for (int b = 0; b < store->block_count; b++)
+        for (int i = 0; i < store->blocks[b].count; i++) {
+            const ecd_store_unit *unit = &store->units[store->blocks[b].first + i];
+            if (!unit->tensor)
+                continue;
+            uint64_t small = ecd_store_scale_count(unit) * sizeof(float);
+            uint64_t whole = unit->form == ECD_UNIT_VECTOR ? unit->tensor->count * sizeof(float) : unit->decoded_bytes;
+            uint64_t held = whole;
+            if (unit->form == ECD_UNIT_CODED && store->blocks[b].kind == ECD_BLOCK_DECODED)
+                held = coded_bytes(unit);
+            else if (store->blocks[b].kind == ECD_BLOCK_STREAMED && unit->form != ECD_UNIT_VECTOR)
+                held = 0;
+            r->raw_bytes += small + whole;
+            r->weights_bytes += small + held;
+        }
+}
+
+// What was looked at on opening lies all over the files: those pages count until they are given back.
+static void drop_pages(ecd_store *store)
+{
+    for (size_t i = 0; i < ecd_checkpoint_file_count(store->cp); i++) {
+        const ecd_file *file = ecd_checkpoint_file(store->cp, i);
+        ecd_file_dont_need(file, 0, file->size_bytes);
     }
 }
 
-ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, const ecd_store_options *options,
-                             ecd_diag *diag)
+ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag)
 {
     scratch s = {0};
-    store->mode = options->mode;
-    store->check_crc = options->check_crc;
     ecd_status status = allocate_tables(store, specs, diag);
     for (int i = 0; !status && i < store->block_count; i++)
         status = resolve_block(store, &specs[i], i, diag);
     if (!status)
-        status = make_buffers(store, options->buffers, diag);
+        status = ecd_store_decide(store, diag);
     if (!status)
-        status = allocate_memory(store, diag);
+        status = ecd_store_open_files(store, diag);
     if (!status)
-        status = allocate_staging(store, diag);
+        status = ecd_store_allocate(store, diag);
     if (!status)
         status = make_scratch(store, &s, diag);
     for (int i = 0; !status && i < store->unit_count; i++)
@@ -297,6 +225,7 @@ ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, cons
         status = ecd_backend_check(store->be, diag);
     if (!status)
         count_bytes(store);
+    drop_pages(store);
     free(s.elements);
     free(s.host);
     free(s.tables);

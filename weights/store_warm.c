@@ -19,6 +19,12 @@ static void populate(const uint8_t *data, size_t size)
         (void)*(const volatile uint8_t *)at;
 }
 
+void ecd_store_populate(const ecd_tensor *tensor)
+{
+    ecd_file_will_need(tensor->file, tensor->offset_bytes, tensor->size_bytes);
+    populate(tensor->data, tensor->size_bytes);
+}
+
 static void warm_tensor(ecd_store *store, const ecd_tensor *tensor)
 {
     ecd_file_will_need(tensor->file, tensor->offset_bytes, tensor->size_bytes);
@@ -28,14 +34,22 @@ static void warm_tensor(ecd_store *store, const ecd_tensor *tensor)
     }
 }
 
+// Blocks that are decoded for good map their pages themselves, and give them back.
+static bool stays_mapped(const ecd_store_block *block, const ecd_store_unit *unit)
+{
+    if (unit->form == ECD_UNIT_CODED)
+        return block->kind == ECD_BLOCK_DECODED && !unit->own_blob;
+    return unit->form == ECD_UNIT_VIEW;
+}
+
 void *ecd_store_warm(void *opaque)
 {
     ecd_store *store = opaque;
-    for (int i = 0; i < store->unit_count; i++) {
-        const ecd_store_unit *unit = &store->units[i];
-        bool mapped = unit->form == ECD_UNIT_VIEW || (unit->form == ECD_UNIT_CODED && !unit->own_blob);
-        if (mapped && unit->tensor->file)
-            warm_tensor(store, unit->tensor);
-    }
+    for (int b = 0; b < store->block_count; b++)
+        for (int i = 0; i < store->blocks[b].count; i++) {
+            const ecd_store_unit *unit = &store->units[store->blocks[b].first + i];
+            if (stays_mapped(&store->blocks[b], unit) && unit->tensor->file)
+                warm_tensor(store, unit->tensor);
+        }
     return NULL;
 }

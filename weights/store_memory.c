@@ -1,0 +1,128 @@
+#include "weights/store_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+uint64_t ecd_store_scale_count(const ecd_store_unit *unit)
+{
+    return unit->tensor && unit->tensor->scale_kind != ECD_SCALE_NONE ? unit->tensor->scale->count : 0;
+}
+
+uint64_t ecd_store_page_bytes(uint64_t offset_bytes, uint64_t size_bytes)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return (offset_bytes % page + size_bytes + page - 1) / page * page;
+}
+
+static ecd_status make_buffers(ecd_store *store, ecd_diag *diag)
+{
+    int owned = 0;
+    for (int i = 0; i < store->block_count; i++)
+        owned += store->blocks[i].kind == ECD_BLOCK_READY && store->blocks[i].rank >= 0;
+    store->buffers = calloc((size_t)(store->shared_count + owned) + 1, sizeof *store->buffers);
+    store->slots = calloc((size_t)store->slot_count + 1, sizeof *store->slots);
+    if (!store->buffers || !store->slots)
+        return ecd_fail_memory(diag, sizeof *store->buffers, "the decode buffers' table");
+    for (int i = 0; i < store->shared_count; i++)
+        store->buffers[store->buffer_count++] = (ecd_store_buffer){.owner = -1, .work.block = -1};
+    for (int i = 0; i < store->block_count; i++)
+        if (store->blocks[i].kind == ECD_BLOCK_READY && store->blocks[i].rank >= 0)
+            store->buffers[store->buffer_count++] = (ecd_store_buffer){.owner = i, .work.block = -1};
+    for (int i = 0; i < store->slot_count; i++)
+        store->slots[i].work.block = -1;
+    return ECD_OK;
+}
+
+static uint64_t size_of(const ecd_store *store, const ecd_store_buffer *buffer)
+{
+    return buffer->owner < 0 ? store->buffer_bytes : store->blocks[buffer->owner].buffer_bytes;
+}
+
+// Hands out the store's memory: run once to count, once over the allocation.
+static void lay_out(ecd_store *store, ecd_arena *arena)
+{
+    for (int i = 0; i < store->unit_count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        uint64_t scales = ecd_store_scale_count(unit);
+        if (scales)
+            store->weights[i].scale = ecd_arena_take(arena, scales * sizeof(float));
+        if (unit->form == ECD_UNIT_VECTOR)
+            store->vectors[i] = ecd_arena_take(arena, unit->tensor->count * sizeof(float));
+        else if (unit->form == ECD_UNIT_KEPT)
+            store->weights[i].data = ecd_arena_take(arena, unit->decoded_bytes);
+    }
+    for (int i = 0; i < store->buffer_count; i++)
+        store->buffers[i].memory = ecd_arena_take(arena, size_of(store, &store->buffers[i]));
+}
+
+static ecd_status allocate_memory(ecd_store *store, ecd_diag *diag)
+{
+    ecd_arena plan = ecd_arena_plan();
+    lay_out(store, &plan);
+    store->memory = store->be->ops->alloc(store->be, plan.peak_bytes ? plan.peak_bytes : ECD_ARENA_ALIGN);
+    if (!store->memory)
+        return ecd_fail_memory(diag, plan.peak_bytes, "the weights");
+    ecd_arena arena = ecd_arena_over(store->memory, plan.peak_bytes);
+    lay_out(store, &arena);
+    return ECD_OK;
+}
+
+static ecd_status allocate_slots(ecd_store *store, ecd_diag *diag)
+{
+    uint64_t size = store->slot_bytes * (uint64_t)store->slot_count;
+    if (!size)
+        return ECD_OK;
+    store->slot_memory = aligned_alloc(ECD_DIRECT_ALIGN, size);
+    if (!store->slot_memory)
+        return ecd_fail_memory(diag, size, "reading weights ahead");
+    for (int i = 0; i < store->slot_count; i++)
+        store->slots[i].memory = store->slot_memory + store->slot_bytes * (uint64_t)i;
+    return ECD_OK;
+}
+
+// A container that is read anew at each use may have become another one: tables for any.
+static size_t table_bytes(const ecd_store *store)
+{
+    size_t most = store->slot_count ? ECF8_DECODER_MAX_BYTES : 0;
+    for (int i = 0; i < store->unit_count; i++)
+        if (store->units[i].form == ECD_UNIT_CODED) {
+            size_t wanted = ecd_coded_table_bytes(&store->units[i].coded);
+            most = wanted > most ? wanted : most;
+        }
+    return most;
+}
+
+// The host's side of the buffers: the codec's tables, and where to decode if backend memory is not the host's.
+static ecd_status allocate_staging(ecd_store *store, ecd_diag *diag)
+{
+    bool host = store->be->host_memory;
+    store->table_bytes = table_bytes(store);
+    uint64_t tables = ecd_store_aligned(store->table_bytes), size = tables * ECD_STORE_DECODERS;
+    for (int i = 0; !host && i < store->buffer_count; i++)
+        size += size_of(store, &store->buffers[i]);
+    store->staging = malloc(size + 1);
+    if (!store->staging)
+        return ecd_fail_memory(diag, size, "the decode buffers");
+    uint8_t *at = store->staging;
+    for (int i = 0; i < ECD_STORE_DECODERS; i++, at += tables)
+        store->tables[i] = at;
+    for (int i = 0; i < store->buffer_count; i++) {
+        ecd_store_buffer *buffer = &store->buffers[i];
+        buffer->staging = host ? buffer->memory : at;
+        at += host ? 0 : size_of(store, buffer);
+    }
+    return ECD_OK;
+}
+
+ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag)
+{
+    ecd_status status = make_buffers(store, diag);
+    if (!status)
+        status = allocate_memory(store, diag);
+    if (!status)
+        status = allocate_slots(store, diag);
+    if (!status)
+        status = allocate_staging(store, diag);
+    return status;
+}

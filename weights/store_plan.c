@@ -1,0 +1,255 @@
+#include "weights/store_internal.h"
+
+#include <stdlib.h>
+
+static bool is_matrix(const ecd_store_unit *unit)
+{
+    return unit->form == ECD_UNIT_VIEW || unit->form == ECD_UNIT_CODED;
+}
+
+// Whether the tensor's bytes lie in its file as they are held: deflated ones do not, nor what was encoded at opening.
+static bool lies_in_file(const ecd_store_unit *unit)
+{
+    const ecd_tensor *t = unit->tensor; // a part of a published group lies in several places
+    return t->file && !unit->own_blob && t->encoding != ECD_ENCODING_PUBLISHED &&
+           t->offset_bytes <= t->file->size_bytes && t->data == t->file->data + t->offset_bytes;
+}
+
+static uint64_t coded_buffer_bytes(const ecd_store *store, const ecd_store_block *block)
+{
+    uint64_t sum = 0;
+    for (int i = block->first; i < block->first + block->count; i++)
+        if (store->units[i].form == ECD_UNIT_CODED)
+            sum += ecd_store_aligned(store->units[i].decoded_bytes);
+    return sum;
+}
+
+// What the unit's ECF8 takes in memory.
+static uint64_t held_coded(const ecd_store_unit *unit)
+{
+    const ecd_tensor *t = unit->tensor;
+    if (unit->own_blob)
+        return unit->coded.view.blob_bytes;
+    return t->encoding == ECD_ENCODING_PUBLISHED ? ecd_tensor_stored_bytes(t)
+                                                 : ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
+}
+
+// What the plan must know of a block; slot_bytes says whether it can be read at each use. A block of ECF8 that must be
+// held raw has its raw bytes in no file: it can only stay expanded.
+static void measure_block(const ecd_store *store, const ecd_store_block *block, ecd_block_size *out)
+{
+    bool coded = false, streams = store->be->host_memory, raw_mode = store->options.mode == ECD_WEIGHTS_RAW;
+    uint64_t views = 0, blobs = 0, raw_buffer = 0;
+    *out = (ecd_block_size){0};
+    for (int i = block->first; i < block->first + block->count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        const ecd_tensor *t = unit->tensor;
+        if (unit->form == ECD_UNIT_KEPT)
+            streams = false;
+        if (!is_matrix(unit))
+            continue;
+        streams = streams && lies_in_file(unit);
+        out->slot_bytes += ecd_direct_room(t->offset_bytes, t->size_bytes);
+        out->read_bytes += t->size_bytes;
+        if (unit->form == ECD_UNIT_VIEW) {
+            views += ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
+            raw_buffer += ecd_store_aligned(unit->decoded_bytes);
+            continue;
+        }
+        coded = true;
+        blobs += held_coded(unit);
+        out->decoded_bytes += unit->decoded_bytes;
+    }
+    out->buffer_bytes = coded_buffer_bytes(store, block);
+    out->ready_bytes = views + out->buffer_bytes;
+    out->coded_bytes = coded && !raw_mode ? views + blobs : 0;
+    if (!streams || (coded && raw_mode))
+        out->slot_bytes = 0;
+    else if (coded) // raw tensors are copied beside the decoded ones, so that the slot is free again
+        out->buffer_bytes += raw_buffer;
+}
+
+static double products_of(const ecd_store *store)
+{
+    double sum = 0;
+    for (int b = 0; b < store->block_count; b++)
+        for (int i = 0; !store->blocks[b].resident && i < store->blocks[b].count; i++) {
+            const ecd_store_unit *unit = &store->units[store->blocks[b].first + i];
+            sum += unit->tensor ? (double)unit->rows * (double)unit->cols : 0;
+        }
+    return sum * (double)(store->options.rows > 0 ? store->options.rows : 1);
+}
+
+// What the store holds whatever the plan: vectors, scales, resident blocks, tables.
+static uint64_t fixed_bytes(const ecd_store *store)
+{
+    uint64_t sum = ECD_STORE_DECODERS * (uint64_t)ECF8_DECODER_MAX_BYTES;
+    for (int b = 0; b < store->block_count; b++) {
+        const ecd_store_block *block = &store->blocks[b];
+        for (int i = block->first; i < block->first + block->count; i++) {
+            const ecd_store_unit *unit = &store->units[i];
+            sum += ecd_store_aligned(ecd_store_scale_count(unit) * sizeof(float));
+            if (unit->form == ECD_UNIT_VECTOR)
+                sum += ecd_store_aligned(unit->tensor->count * sizeof(float));
+            else if (unit->form == ECD_UNIT_KEPT)
+                sum += ecd_store_aligned(unit->decoded_bytes);
+            else if (unit->form == ECD_UNIT_VIEW && !block->planned)
+                sum += ecd_store_page_bytes(unit->tensor->offset_bytes, unit->tensor->size_bytes);
+        }
+    }
+    return sum;
+}
+
+static ecd_status refuse(const ecd_store *store, const ecd_plan *least, uint64_t fixed, bool raw_of_coded,
+                         ecd_diag *diag)
+{
+    const ecd_store_options *o = &store->options;
+    uint64_t need = o->outside_bytes + fixed + least->memory_bytes;
+    return ecd_fail(
+        diag, ECD_RESOURCE,
+        "a memory budget of %.1fM is too small: the least is %.1fM (%.1fM for program, VAE and activations, "
+        "%.1fM for weights that stay, %.1fM for blocks)%s",
+        (double)o->budget_bytes / 0x1p20, (double)(need + 52428) / 0x1p20, // rounded up: it must be enough
+        (double)o->outside_bytes / 0x1p20, (double)fixed / 0x1p20, (double)least->memory_bytes / 0x1p20,
+        raw_of_coded ? "; this folder is compressed only: raw weights stream from a decompressed one" : "");
+}
+
+typedef struct choice {
+    ecd_block_size *sizes;
+    ecd_block_kind *kinds;
+    int *index; // of the planned blocks
+    int count;
+} choice;
+
+// Within the room, or else the message that names the least.
+static ecd_status choose(ecd_store *store, choice *c, ecd_diag *diag)
+{
+    const ecd_store_options *o = &store->options;
+    uint64_t fixed = fixed_bytes(store), taken = o->outside_bytes + fixed;
+    ecd_plan *plan = &store->report.plan;
+    ecd_plan_request request = {
+        .blocks = c->sizes,
+        .count = c->count,
+        .room_bytes = o->budget_bytes > taken ? o->budget_bytes - taken : 0,
+        .threads = store->be->threads,
+        .products = products_of(store),
+        .rates = {.decode = 1, .read = 1, .multiply = 1},
+    };
+    ecd_plan least;
+    bool fits = o->budget_bytes >= taken;
+    ecd_plan_least(&request, c->kinds, &least);
+    if (!fits || least.memory_bytes > request.room_bytes) {
+        bool raw_of_coded = false;
+        for (int i = 0; o->mode == ECD_WEIGHTS_RAW && i < c->count; i++)
+            raw_of_coded = raw_of_coded || c->sizes[i].decoded_bytes;
+        return refuse(store, &least, fixed, raw_of_coded, diag);
+    }
+    ecd_plan_ready(&request, c->kinds, plan);
+    if (plan->memory_bytes > request.room_bytes) {
+        ecd_status status = ecd_store_measure(store, &request.rates, diag);
+        if (status)
+            return status;
+        store->report.rates = request.rates;
+        if (!ecd_plan_fastest(&request, c->kinds, plan)) // cannot be: the least fits
+            return refuse(store, &least, fixed, false, diag);
+    } else {
+        plan->seconds = 0; // nothing was measured
+    }
+    store->report.planned = true;
+    store->report.planned_bytes = taken + plan->memory_bytes;
+    return ECD_OK;
+}
+
+// Without a budget: ECF8 is decoded at each use, the rest is lent as it is mapped.
+static void decide_by_options(ecd_store *store, const choice *c)
+{
+    ecd_plan *plan = &store->report.plan;
+    for (int i = 0; i < c->count; i++) {
+        bool coded = c->sizes[i].decoded_bytes > 0;
+        c->kinds[i] = coded ? ECD_BLOCK_DECODED : ECD_BLOCK_READY;
+        plan->counts[c->kinds[i]]++;
+        plan->held_bytes += coded ? c->sizes[i].coded_bytes : c->sizes[i].ready_bytes;
+        uint64_t buffer = coded_buffer_bytes(store, &store->blocks[c->index[i]]);
+        plan->buffer_bytes = buffer > plan->buffer_bytes ? buffer : plan->buffer_bytes;
+    }
+    int wanted = store->options.buffers > 0 ? store->options.buffers : 2, coded = plan->counts[ECD_BLOCK_DECODED];
+    plan->buffers = wanted < coded ? wanted : coded;
+    plan->memory_bytes = plan->held_bytes + plan->buffer_bytes * (uint64_t)plan->buffers;
+}
+
+// A block's places: in its buffer, in its slot, in the order.
+static void place_block(ecd_store *store, int index)
+{
+    ecd_store_block *block = &store->blocks[index];
+    bool streamed = block->kind == ECD_BLOCK_STREAMED, coded = false;
+    for (int i = block->first; i < block->first + block->count; i++)
+        coded = coded || store->units[i].form == ECD_UNIT_CODED;
+    block->buffer_bytes = 0;
+    for (int i = block->first; i < block->first + block->count; i++) {
+        ecd_store_unit *unit = &store->units[i];
+        if (streamed && unit->form == ECD_UNIT_VIEW)
+            unit->form = ECD_UNIT_READ;
+        if (unit->form == ECD_UNIT_CODED || (unit->form == ECD_UNIT_READ && coded)) {
+            unit->buffer_offset = block->buffer_bytes;
+            block->buffer_bytes += ecd_store_aligned(unit->decoded_bytes);
+        }
+        if (streamed && (unit->form == ECD_UNIT_CODED || unit->form == ECD_UNIT_READ)) {
+            unit->slot_offset = block->slot_bytes;
+            block->slot_bytes += ecd_direct_room(unit->tensor->offset_bytes, unit->tensor->size_bytes);
+        }
+    }
+    store->report.streamed_raw += streamed && !coded;
+    if (block->buffer_bytes || block->slot_bytes) {
+        block->rank = store->order_count;
+        store->order[store->order_count++] = index;
+    }
+}
+
+static void adopt(ecd_store *store, const choice *c)
+{
+    const ecd_plan *plan = &store->report.plan;
+    for (int i = 0; i < c->count; i++)
+        store->blocks[c->index[i]].kind = c->kinds[i];
+    for (int i = 0; i < store->block_count; i++)
+        place_block(store, i);
+    store->shared_count = plan->buffers;
+    store->buffer_bytes = plan->buffer_bytes;
+    store->slot_count = plan->slots;
+    store->slot_bytes = plan->slot_bytes;
+    store->report.buffer_bytes =
+        plan->buffer_bytes * (uint64_t)plan->buffers + plan->slot_bytes * (uint64_t)plan->slots;
+}
+
+ecd_status ecd_store_decide(ecd_store *store, ecd_diag *diag)
+{
+    size_t most = (size_t)store->block_count + 1;
+    choice c = {.sizes = calloc(most, sizeof *c.sizes),
+                .kinds = calloc(most, sizeof *c.kinds),
+                .index = calloc(most, sizeof *c.index)};
+    ecd_status status = ECD_OK;
+    if (!c.sizes || !c.kinds || !c.index) {
+        status = ecd_fail_memory(diag, most * sizeof *c.sizes, "the plan of the blocks");
+        goto out;
+    }
+    for (int i = 0; i < store->block_count; i++) {
+        ecd_store_block *block = &store->blocks[i];
+        bool any = false;
+        for (int u = block->first; u < block->first + block->count; u++)
+            any = any || is_matrix(&store->units[u]);
+        if (!(block->planned = !block->resident && any))
+            continue;
+        measure_block(store, block, &c.sizes[c.count]);
+        c.index[c.count++] = i;
+    }
+    if (store->options.budget_bytes)
+        status = choose(store, &c, diag);
+    else
+        decide_by_options(store, &c);
+    if (!status)
+        adopt(store, &c);
+out:
+    free(c.sizes);
+    free(c.kinds);
+    free(c.index);
+    return status;
+}
