@@ -60,6 +60,7 @@ static const char compress_text[] =
     "SRC is any folder of safetensors files, of a diffusion or a language model, or one such file. Compression is\n"
     "lossless: ecdit decompress gives the same files back. DST must not exist; it appears whole or not at all.\n"
     "  --level LEVEL     fast, balanced (default) or best: smaller files decode more slowly\n"
+    "  --format FORMAT   ecf8 (default), or ecf8-0.2.0: as the published ECF8 writes E4M3 weights, in larger files\n"
     "  --quantize e4m3   first round BF16, F16 and F32 matrices to FP8 with a scale a row: smaller, and not lossless\n"
     "  --threads N       (all processors); never changes a file\n"
     "  --json            print the figures as one JSON object\n"

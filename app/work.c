@@ -114,9 +114,10 @@ static void print_text(const ecd_work_command *command, const ecd_work_report *r
 int ecd_work_command_run(const ecd_work_command *command, int argc, char **argv)
 {
     static const char *const types[] = {"e4m3", NULL}, *const levels[] = {"fast", "balanced", "best", NULL};
+    static const char *const formats[] = {"ecf8", "ecf8-0.2.0", NULL};
     static const ecd_level level_of[] = {ECD_LEVEL_FAST, ECD_LEVEL_BALANCED, ECD_LEVEL_BEST};
     bool json = false, quantize = false;
-    int type = 0, level = 1, first = 0;
+    int type = 0, level = 1, format = 0, first = 0;
     int64_t threads = 0;
     ecd_diag diag = {0};
     ecd_work_report report = {0};
@@ -127,14 +128,16 @@ int ecd_work_command_run(const ecd_work_command *command, int argc, char **argv)
         {.name = "threads", .kind = ECD_OPTION_INT, .value = &threads, .min = 1, .max = 1024},
         {.name = "quantize", .kind = ECD_OPTION_CHOICE, .value = &type, .given = &quantize, .choices = types},
         {.name = "level", .kind = ECD_OPTION_CHOICE, .value = &level, .choices = levels},
+        {.name = "format", .kind = ECD_OPTION_CHOICE, .value = &format, .choices = formats},
     };
-    ecd_status status = ecd_options_parse(argc, argv, options, command->encodes ? 5 : 3, &first, &diag);
+    ecd_status status = ecd_options_parse(argc, argv, options, command->encodes ? 6 : 3, &first, &diag);
     if (!status && argc - first != 2)
         status = ecd_fail(&diag, ECD_USAGE, "%d arguments, expected 2: %s %s", argc - first, argv[0], command->names);
     if (status)
         return ecd_app_fail(&diag);
     ecd_compress_options work = {.quantize_e4m3 = quantize,
                                  .level = level_of[level],
+                                 .published = format == 1,
                                  .threads = (unsigned)threads,
                                  .progress = show_progress,
                                  .notice = show_notice,

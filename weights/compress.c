@@ -11,6 +11,7 @@
 
 #include "weights/compress_internal.h"
 #include "weights/json.h"
+#include "weights/publish.h"
 
 ecd_status ecd_tensor_file_open(const char *path, bool torch, ecd_checkpoint **out, ecd_diag *diag)
 {
@@ -145,6 +146,7 @@ static const ecd_job_calls *calls_of(const ecd_tree *tree, const ecd_tree_entry 
 
 typedef struct compression {
     ecd_run run;
+    ecd_publish_plan publish;
     ecd_manifest manifest;
 } compression;
 
@@ -162,12 +164,23 @@ static bool is_own_index(const ecd_tree *tree, const char *path)
     return ecd_ends_with(path, ".safetensors.index.json") || is_torch_index(tree, path);
 }
 
+static const ecd_job_calls *published_calls(const compression *c, const ecd_job_calls *calls,
+                                            const ecd_tree_entry *entry)
+{
+    if (calls == &ecd_compress_calls)
+        return &ecd_publish_calls;
+    bool marked = ecd_publish_codes_beside(&c->publish, entry->path);
+    return calls == &ecd_config_calls && !marked ? &ecd_copy_calls : calls;
+}
+
 static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag *diag)
 {
     char *from = ecd_path_join(c->run.root, entry->path), *to = target_path(c, entry->path);
     bool torch;
     ecd_job *job;
     const ecd_job_calls *calls = calls_of(&c->run.tree, entry, c->run.single, to, &torch);
+    if (c->run.work.publish)
+        calls = published_calls(c, calls, entry);
     ecd_status status = ecd_work_add(&c->run.work, calls, entry, from, to, &job, diag);
     if (status)
         return status;
@@ -176,9 +189,33 @@ static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag 
     return ecd_job_take_over(job, diag);
 }
 
+// Published ECF8 has its layers' names in files beside, and knows safetensors alone.
+static ecd_status plan_published(compression *c, ecd_diag *diag)
+{
+    const ecd_compress_options *options = c->run.work.options;
+    const char *why = c->run.single         ? "a single file, expected a folder"
+                      : options->quantize_e4m3 ? "to be rounded too, expected E4M3 weights: compress with --quantize, "
+                                                 "decompress that, then write ECF8 0.2.0"
+                                               : NULL;
+    for (size_t i = 0; !why && i < c->run.tree.count; i++) {
+        const char *path = c->run.tree.entries[i].path;
+        if (ecd_tree_weights_are_torch(&c->run.tree, path))
+            why = "torch weights, expected safetensors";
+        if (ecd_publish_is_pattern_file(path))
+            why = "published ECF8 already";
+    }
+    if (why) {
+        (void)ecd_fail(diag, ECD_USAGE, "for ECF8 0.2.0: %s", why);
+        ecd_diag_file(diag, c->run.root);
+        return ECD_USAGE;
+    }
+    c->run.work.publish = &c->publish;
+    return ecd_publish_plan_make(c->run.root, &c->run.tree, &c->publish, diag);
+}
+
 static ecd_status plan(compression *c, ecd_diag *diag)
 {
-    ecd_status status = ECD_OK;
+    ecd_status status = c->run.work.options->published ? plan_published(c, diag) : ECD_OK;
     for (size_t i = 0; !status && i < c->run.tree.count; i++) {
         const ecd_tree_entry *entry = &c->run.tree.entries[i];
         if (!strcmp(entry->path, ECD_MANIFEST_NAME)) {
@@ -234,6 +271,8 @@ static ecd_status write_rest(compression *c, ecd_diag *diag)
         if (!status && *sum)
             status = ecd_manifest_add(&c->manifest, entry->path, sum, diag);
     }
+    if (!status && c->run.work.publish)
+        status = ecd_publish_write_patterns(&c->publish, c->run.partial.folder, c->run.work.report, diag);
     if (status || c->run.single)
         return status;
     char *path = ecd_path_join(c->run.partial.folder, ECD_MANIFEST_NAME);
@@ -258,5 +297,6 @@ ecd_status ecd_compress(const char *source, const char *target, const ecd_compre
     }
     ecd_run_end(&c.run, status);
     ecd_manifest_free(&c.manifest);
+    ecd_publish_plan_free(&c.publish);
     return status;
 }

@@ -36,6 +36,7 @@ typedef enum ecd_level {
 typedef struct ecd_compress_options {
     bool quantize_e4m3; // linear weights of a transformer's blocks, from BF16, F16 or F32: a scale a row
     ecd_level level;
+    bool published; // write published ECF8 0.2.0: folders of safetensors only, E4M3 matrices alone are coded; no level
     unsigned threads;   // 0: as many as there are processors
     ecd_work_callback progress; // may be NULL
     ecd_work_notice notice;     // may be NULL

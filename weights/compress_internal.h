@@ -72,6 +72,7 @@ struct ecd_work {
     const ecd_compress_options *options;
     ecd_work_report *report;
     ecd_work_progress progress;
+    const struct ecd_publish_plan *publish; // NULL unless published ECF8 is written
     uint64_t start_ns;
     unsigned threads;
     uint64_t piece_bytes; // of a task
@@ -165,6 +166,8 @@ ecd_status ecd_quantize_rows(const ecd_tensor *tensor, int64_t first, int64_t ro
 
 // config_edit.c. Adds quantization_config to a config's text and takes it away again; the caller frees *out.
 ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag);
+// The same with "dfloat_config", where readers of published ECF8 look for it; quantization_config stays as it is.
+ecd_status ecd_config_mark_published(const char *text, char **out, ecd_diag *diag);
 ecd_status ecd_config_unmark(const char *text, char **out, ecd_diag *diag); // *out NULL: it was not marked
 
 // index_edit.c. The same for "*.safetensors.index.json": metadata.total_size becomes that of the compressed shards, with

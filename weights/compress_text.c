@@ -19,7 +19,8 @@ static ecd_status config_open(ecd_job *job, ecd_diag *diag)
 {
     char *text = NULL, *marked = NULL;
     ecd_status status = ecd_file_read_text(job->from, ECD_CONFIG_MAX_BYTES, &text, NULL, diag);
-    if (!status && (status = ecd_config_mark(text, &marked, diag)))
+    if (!status && (status = job->work->publish ? ecd_config_mark_published(text, &marked, diag)
+                                              : ecd_config_mark(text, &marked, diag)))
         ecd_diag_file(diag, job->from);
     if (!status) {
         hash_text(text, job->sha256);

@@ -11,6 +11,9 @@
 static const char OWN_KEY[] = "\"quantization_config\"", KEPT_KEY[] = "\"source_quantization_config\"";
 static const char MARK[] = "\n  \"quantization_config\": {\"quant_method\": \"ecf8\", \"version\": 1}";
 
+static const char PUBLISHED_MARK[] =
+    "\n  \"dfloat_config\": {\"version\": \"0.2.0\", \"threads_per_block\": 512, \"bytes_per_thread\": 8}";
+
 // The text with its one `from` made `to`. NULL if it does not stand there exactly once, or when memory is out.
 static char *replace_once(const char *text, const char *from, const char *to)
 {
@@ -19,6 +22,29 @@ static char *replace_once(const char *text, const char *from, const char *to)
     if (!at || strstr(at + 1, from))
         return NULL;
     return asprintf(&out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)) < 0 ? NULL : out;
+}
+
+// The text with `mark` before its first key.
+static ecd_status put_first(const char *text, const char *mark, bool more, char **out, ecd_diag *diag)
+{
+    const char *brace = strchr(text, '{') + 1;
+    if (asprintf(out, "%.*s%s%s%s", (int)(brace - text), text, mark, more ? "," : "", brace) >= 0)
+        return ECD_OK;
+    *out = NULL;
+    return ecd_fail_memory(diag, strlen(text) + strlen(mark), "a config");
+}
+
+ecd_status ecd_config_mark_published(const char *text, char **out, ecd_diag *diag)
+{
+    cJSON *root = NULL;
+    *out = NULL;
+    ecd_status status = ecd_json_parse(text, strlen(text), 0, &root, diag);
+    if (!status && cJSON_GetObjectItemCaseSensitive(root, "dfloat_config"))
+        status = ecd_fail(diag, ECD_USAGE, "the config says that the folder is compressed already");
+    if (!status)
+        status = put_first(text, PUBLISHED_MARK, root->child != NULL, out, diag);
+    cJSON_Delete(root);
+    return status;
 }
 
 ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag)
@@ -46,11 +72,7 @@ ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag)
         }
         text = renamed;
     }
-    const char *brace = strchr(text, '{') + 1;
-    if (asprintf(out, "%.*s%s%s%s", (int)(brace - text), text, MARK, root->child ? "," : "", brace) < 0) {
-        *out = NULL;
-        status = ecd_fail_memory(diag, strlen(text) + sizeof MARK, "a config");
-    }
+    status = put_first(text, MARK, root->child != NULL, out, diag);
 out:
     cJSON_Delete(root);
     free(renamed);
@@ -59,18 +81,18 @@ out:
 
 ecd_status ecd_config_unmark(const char *text, char **out, ecd_diag *diag)
 {
-    const char *mark = strstr(text, MARK);
+    const char *mark = strstr(text, MARK), *published = strstr(text, PUBLISHED_MARK);
     *out = NULL;
-    if (!mark)
+    if (!mark && !published)
         return ECD_OK;
-    const char *rest = mark + strlen(MARK);
+    const char *rest = mark ? mark + strlen(MARK) : published + strlen(PUBLISHED_MARK);
     if (*rest == ',')
         rest++;
     char *plain = NULL;
-    if (asprintf(&plain, "%.*s%s", (int)(mark - text), text, rest) < 0)
+    if (asprintf(&plain, "%.*s%s", (int)((mark ? mark : published) - text), text, rest) < 0)
         return ecd_fail_memory(diag, strlen(text), "a config");
     *out = plain;
-    char *renamed = replace_once(plain, KEPT_KEY, OWN_KEY);
+    char *renamed = mark ? replace_once(plain, KEPT_KEY, OWN_KEY) : NULL;
     if (renamed) {
         free(plain);
         *out = renamed;

@@ -6,6 +6,7 @@
 
 #include "weights/compress_internal.h"
 #include "weights/json.h"
+#include "weights/publish.h"
 
 // A config or the index of a sharded model.
 static ecd_status unmark_open(ecd_job *job, ecd_diag *diag)
@@ -83,7 +84,8 @@ static ecd_status plan(decompression *d, ecd_diag *diag)
         const ecd_tree_entry *entry = &d->run.tree.entries[i];
         if (entry->folder)
             status = ecd_run_folder(&d->run, entry, diag);
-        else if (strcmp(entry->path, ECD_MANIFEST_NAME))
+        else if (strcmp(entry->path, ECD_MANIFEST_NAME) &&
+                 (!ecd_publish_is_pattern_file(entry->path) || ecd_manifest_find(&d->manifest, entry->path)))
             status = add_job(d, entry, diag);
     }
     free(path);

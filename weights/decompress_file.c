@@ -279,7 +279,7 @@ static void file_finish(ecd_job *job, const ecd_task *task)
     if (p->span.state == ECD_SPAN_DONE) {
         ecd_tensor_reader_close(&p->reader);
         job->tensors.all++;
-        job->tensors.coded += p->tensor->encoding == ECD_ENCODING_ECF8;
+        job->tensors.coded += p->tensor->encoding != ECD_ENCODING_RAW;
     }
 }
 

@@ -16,7 +16,8 @@ static char *identity_of(const char *what, const char *source, const ecd_compres
     cJSON *line = cJSON_CreateObject();
     bool ok = real && line && cJSON_AddStringToObject(line, "ecdit", what) &&
               cJSON_AddStringToObject(line, "source", real) && cJSON_AddNumberToObject(line, "level", options->level) &&
-              cJSON_AddBoolToObject(line, "quantize_e4m3", options->quantize_e4m3);
+              cJSON_AddBoolToObject(line, "quantize_e4m3", options->quantize_e4m3) &&
+              cJSON_AddBoolToObject(line, "published", options->published);
     if (ok)
         text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);

@@ -6,6 +6,7 @@
 
 #include "weights/compress_internal.h"
 #include "weights/json.h"
+#include "weights/publish.h"
 
 static ecd_status differ(const char *a, const char *b, uint64_t offset, ecd_diag *diag)
 {
@@ -185,7 +186,8 @@ static ecd_status add_pair(comparison *c, const ecd_tree_entry *entry, char *a, 
 
 static bool is_compared(const ecd_tree_entry *entry)
 {
-    return !entry->folder && strcmp(entry->path, ECD_MANIFEST_NAME); // which only a compressed folder has
+    // What only a compressed folder has.
+    return !entry->folder && strcmp(entry->path, ECD_MANIFEST_NAME) && !ecd_publish_is_pattern_file(entry->path);
 }
 
 // Files of a that b lacks, under either format's name.
