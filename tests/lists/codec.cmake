@@ -1,4 +1,9 @@
 ecd_test(test_ecf8 SOURCES unit/test_ecf8.c unit/ecf8_v512_emulated.c LINK ecf8 LABELS unit)
+find_package(Threads REQUIRED)
+# ThreadSanitizer's pass takes it by its name.
+ecd_test(ecf8_threads SOURCES unit/ecf8_threads.c LINK ecf8 Threads::Threads LABELS unit)
+ecd_test(test_ecf8_encode SOURCES unit/test_ecf8_encode.c LINK ecf8 Threads::Threads LABELS unit)
+ecd_test(test_ecf8_contract SOURCES unit/test_ecf8_contract.c LINK ecf8 Threads::Threads LABELS unit)
 
 # The seeds and what fuzzing found, replayed. Fuzzing itself: clang -fsanitize=fuzzer,address,undefined with fuzz_ecf8.c and
 # the sources of codec/ (those of an instruction set with their flags).
@@ -10,7 +15,6 @@ endif()
 
 # Sizes and speeds beside the peers, by hand: ecf8_bench. The test shows that it still runs, and that every row gives
 # back the right weights; it times nothing.
-find_package(Threads REQUIRED)
 add_executable(ecf8_bench bench/ecf8_bench.c bench/ecf8_bench_data.c bench/ecf8_bench_ours.c bench/ecf8_bench_peers.c
     bench/weights_like.c)
 target_include_directories(ecf8_bench PRIVATE ${PROJECT_SOURCE_DIR})
