@@ -74,6 +74,15 @@ void ecd_file_dont_need(const ecd_file *file, uint64_t offset_bytes, uint64_t si
     advise(file, offset_bytes, size_bytes, MADV_DONTNEED);
 }
 
+void ecd_file_populate(const ecd_file *file, uint64_t offset_bytes, uint64_t size_bytes)
+{
+#ifdef MADV_POPULATE_READ
+    advise(file, offset_bytes, size_bytes, MADV_POPULATE_READ);
+#else
+    advise(file, offset_bytes, size_bytes, 22); // Linux 5.14; older kernels refuse it, and fault
+#endif
+}
+
 // Whether most of the mapping's pages are in the page cache. Looks at every SAMPLE-th page.
 static bool is_cached(const ecd_file *file)
 {
@@ -135,6 +144,13 @@ ecd_status ecd_writer_open(const char *path, ecd_writer *out, ecd_diag *diag)
     return ECD_OK;
 }
 
+// Lets the disk begin at once with large pieces, so that the sync at the end has little left to wait for. Advice only.
+static void start_writing(const ecd_writer *writer, uint64_t offset, uint64_t size)
+{
+    if (size >= WRITER_BUFFER / 4)
+        (void)sync_file_range(writer->fd, (off64_t)offset, (off64_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static ecd_status write_all(ecd_writer *writer, const uint8_t *data, size_t size, ecd_diag *diag)
 {
     while (size) {
@@ -164,8 +180,11 @@ ecd_status ecd_writer_write(ecd_writer *writer, const void *data, size_t size_by
         if (status)
             return status;
     }
-    if (size_bytes >= WRITER_BUFFER)
-        return write_all(writer, data, size_bytes, diag);
+    if (size_bytes >= WRITER_BUFFER) {
+        ecd_status status = write_all(writer, data, size_bytes, diag);
+        start_writing(writer, writer->written_bytes - size_bytes, size_bytes);
+        return status;
+    }
     if (size_bytes)
         memcpy(writer->buffer + writer->buffered_bytes, data, size_bytes);
     writer->buffered_bytes += size_bytes;
@@ -178,6 +197,7 @@ ecd_status ecd_writer_patch(ecd_writer *writer, uint64_t offset_bytes, const voi
     if (status)
         return status;
     const uint8_t *bytes = data;
+    const uint64_t begin = offset_bytes, size = size_bytes;
     while (size_bytes) {
         ssize_t done = pwrite(writer->fd, bytes, size_bytes, (off_t)offset_bytes);
         if (done < 0 && errno == EINTR)
@@ -188,6 +208,7 @@ ecd_status ecd_writer_patch(ecd_writer *writer, uint64_t offset_bytes, const voi
         offset_bytes += (uint64_t)done;
         size_bytes -= (size_t)done;
     }
+    start_writing(writer, begin, size);
     return ECD_OK;
 }
 

@@ -254,13 +254,21 @@ ECF8_API uint64_t ecf8_plan_size(ecf8_plan *plan);
 ECF8_API void ecf8_plan_pack(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, void *out);
 ECF8_API void ecf8_plan_seal(const ecf8_plan *plan, void *out);
 
-// For callers who write the blob to a file piece by piece, from memory that is never resident as a whole: the stretches
-// of data (plane, words) that packing this range fills, complete once it is packed. Either may be empty, but has its
-// place even so: bytes before data[0] and after data[1] of the range of all tiles are complete once sealed.
+// For callers who write the blob to a file piece by piece and never have it in memory as a whole: it is a front of
+// ecf8_plan_front_bytes, which all ranges share, then data, then zeros up to ecf8_plan_size. Instead of pack and seal:
+//
+//     ecf8_plan_extents(plan, first, n, extents)          where the range's data stand in the blob: plane, words
+//     ecf8_plan_pack_apart(plan, first, n, front, data)   data has the sum of both sizes, one behind the other
+//     ecf8_plan_seal_front(plan, front)
 typedef struct ecf8_extent {
-    uint64_t offset_bytes, size_bytes;
+    uint64_t offset_bytes, size_bytes; // an empty one has its place even so
 } ecf8_extent;
-ECF8_API void ecf8_plan_extents(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, ecf8_extent data[2]);
+ECF8_API uint64_t ecf8_plan_front_bytes(const ecf8_plan *plan);
+ECF8_API void ecf8_plan_extents(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count,
+                                ecf8_extent extents[2]);
+ECF8_API void ecf8_plan_pack_apart(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, void *front,
+                                   void *data);
+ECF8_API void ecf8_plan_seal_front(const ecf8_plan *plan, void *front);
 
 // ---------------------------------------------------------------- statistics
 

@@ -58,31 +58,39 @@ static void pack_words(const ecf8_plan *plan, uint64_t t, sink *to, uint8_t *pla
     put_words(to, words, ECF8_LANES * 2);
 }
 
-static void pack_tile(const ecf8_plan *plan, const ecf8_layout *at, uint64_t t, uint8_t *out)
+// Where a range of tiles is packed to: the front of the blob, and its data, from these offsets in the blob on.
+typedef struct places {
+    uint8_t *front, *plane, *words;
+    uint64_t plane_offset, words_offset;
+} places;
+
+static void pack_tile(const ecf8_plan *plan, const ecf8_layout *at, uint64_t t, const places *out)
 {
     const ecf8_tile *tile = plan->tiles + t;
     const uint64_t first_group = t * (plan->tile_weights / ECF8_GROUP);
-    sink to = {.words = out + at->words + tile->word_offset * 2,
-               .patches = out + at->patches + (size_t)tile->patch_begin * ECF8_PATCH_BYTES};
+    const uint64_t plane = at->plane + first_group * ecf8_plane_group_bytes(plan->params.dtype, plan->mode);
+    sink to = {.words = out->words + (at->words + tile->word_offset * 2 - out->words_offset),
+               .patches = out->front + at->patches + (size_t)tile->patch_begin * ECF8_PATCH_BYTES};
     to.words_end = to.words + (size_t)tile->words * 2;
     to.patches_end = to.patches + (size_t)tile->patches * ECF8_PATCH_BYTES;
-    pack_words(plan, t, &to, out + at->plane + first_group * ecf8_plane_group_bytes(plan->params.dtype, plan->mode));
-    uint8_t *entry = out + at->directory + t * ECF8_ENTRY_BYTES;
+    pack_words(plan, t, &to, out->plane + (plane - out->plane_offset));
+    uint8_t *entry = out->front + at->directory + t * ECF8_ENTRY_BYTES;
     ecf8_store64(entry, tile->word_offset | (uint64_t)tile->table << 48);
     ecf8_store32(entry + 8, tile->patch_begin);
     ecf8_store32(entry + 12, ecf8_tile_crc(plan, t));
 }
 
-static void copy_tile(const ecf8_plan *plan, const ecf8_layout *at, uint64_t t, uint8_t *out)
+static void copy_tile(const ecf8_plan *plan, const ecf8_layout *at, uint64_t t, const places *out)
 {
     const size_t size = ecf8_dtype_bytes(plan->params.dtype);
     const uint64_t begin = t * plan->tile_weights, left = plan->count - begin;
     const uint64_t weights = left < plan->tile_weights ? left : plan->tile_weights;
-    memcpy(out + at->plane + begin * size, plan->weights + begin * size, (size_t)(weights * size));
-    ecf8_store32(out + at->directory + t * ECF8_RAW_ENTRY_BYTES, ecf8_tile_crc(plan, t));
+    uint8_t *to = out->plane + (at->plane + begin * size - out->plane_offset);
+    memcpy(to, plan->weights + begin * size, (size_t)(weights * size));
+    ecf8_store32(out->front + at->directory + t * ECF8_RAW_ENTRY_BYTES, ecf8_tile_crc(plan, t));
 }
 
-void ecf8_plan_pack(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, void *out)
+static void pack_tiles(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, const places *out)
 {
     const ecf8_layout at = ecf8_plan_layout(plan);
     for (uint64_t t = first_tile; t < first_tile + tile_count; t++) {
@@ -91,6 +99,21 @@ void ecf8_plan_pack(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_co
         else if (plan->mode != ECF8_MODE_CONSTANT)
             pack_tile(plan, &at, t, out);
     }
+}
+
+void ecf8_plan_pack(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, void *out)
+{
+    const places all = {out, out, out, 0, 0};
+    pack_tiles(plan, first_tile, tile_count, &all);
+}
+
+void ecf8_plan_pack_apart(const ecf8_plan *plan, uint64_t first_tile, uint64_t tile_count, void *front, void *data)
+{
+    ecf8_extent extents[2];
+    ecf8_plan_extents(plan, first_tile, tile_count, extents);
+    const places apart = {front, data, (uint8_t *)data + extents[0].size_bytes, extents[0].offset_bytes,
+                          extents[1].offset_bytes};
+    pack_tiles(plan, first_tile, tile_count, &apart);
 }
 
 static void write_header(const ecf8_plan *plan, uint8_t *h)
@@ -115,10 +138,10 @@ static void write_header(const ecf8_plan *plan, uint8_t *h)
     }
 }
 
-void ecf8_plan_seal(const ecf8_plan *plan, void *blob)
+void ecf8_plan_seal_front(const ecf8_plan *plan, void *front)
 {
     const ecf8_layout at = ecf8_plan_layout(plan);
-    uint8_t *out = blob;
+    uint8_t *out = front;
     uint64_t meta_used = at.patches;
     write_header(plan, out);
     if (ecf8_is_coded(plan->mode)) {
@@ -131,8 +154,15 @@ void ecf8_plan_seal(const ecf8_plan *plan, void *blob)
         ecf8_store32(end + 8, (uint32_t)plan->patch_count);
         ecf8_store32(end + 12, 0);
         meta_used += plan->patch_count * ECF8_PATCH_BYTES;
-        memset(out + at.words_end, 0, (size_t)(at.total - at.words_end));
     }
     memset(out + meta_used, 0, (size_t)(at.meta_end - meta_used));
     ecf8_store32(out + ECF8_AT_META_CRC, ecf8_meta_crc(out, at.meta_end));
+}
+
+void ecf8_plan_seal(const ecf8_plan *plan, void *out)
+{
+    const ecf8_layout at = ecf8_plan_layout(plan);
+    ecf8_plan_seal_front(plan, out);
+    if (ecf8_is_coded(plan->mode))
+        memset((uint8_t *)out + at.words_end, 0, (size_t)(at.total - at.words_end));
 }

@@ -185,6 +185,7 @@ static void hash_piece(file_work *f, const ecd_task *task)
 {
     const ecd_file *file = f->cp->files[0];
     ecd_file_will_need(file, task->first + task->count, 2 * HASH_BYTES);
+    ecd_file_populate(file, task->first, task->count);
     ecd_hash_add(&f->hash, file->data + task->first, task->count);
     ecd_file_dont_need(file, task->first, task->count);
 }

@@ -68,6 +68,12 @@ struct ecd_job {
     size_t scale_count;
 };
 
+// Memory of a thread, for one task after the other.
+typedef struct ecd_scratch {
+    uint8_t *data;
+    uint64_t size_bytes;
+} ecd_scratch;
+
 struct ecd_work {
     const ecd_compress_options *options;
     ecd_work_report *report;
@@ -79,7 +85,8 @@ struct ecd_work {
     uint64_t held_bytes;  // memory of tensors on their way, under the lock
     ecd_job *jobs;
     size_t job_count, first_open, next_job;
-    ecd_partial *partial; // NULL: nothing is written
+    ecd_partial *partial;  // NULL: nothing is written
+    ecd_scratch *scratches; // one a thread
 };
 
 // Room for a job for each entry of `tree`, which gives the total entries that are folders do not count.
@@ -91,6 +98,8 @@ ecd_status ecd_work_add(ecd_work *work, const ecd_job_calls *calls, const ecd_tr
 // Does all jobs; the report is filled in.
 ecd_status ecd_work_run(ecd_work *work, ecd_diag *diag);
 void ecd_work_end(ecd_work *work);
+// At least `size` bytes of the task's thread, until its next task.
+ecd_status ecd_work_scratch(const ecd_work *work, const ecd_task *task, uint64_t size, uint8_t **out, ecd_diag *diag);
 // Under the lock: counts bytes of the source that the job has read for good.
 void ecd_work_count(ecd_job *job, uint64_t read_bytes);
 ecd_status ecd_job_note_scale(ecd_job *job, const char *name, ecd_diag *diag);
@@ -156,6 +165,9 @@ const char *ecd_manifest_find(const ecd_manifest *manifest, const char *path); /
 ecd_status ecd_manifest_write(const ecd_manifest *manifest, const char *path, ecd_diag *diag);
 ecd_status ecd_manifest_read(const char *path, ecd_manifest *out, ecd_diag *diag); // empty if there is no file
 void ecd_manifest_free(ecd_manifest *manifest);
+
+// Does the config beside this file of a folder describe a diffusion transformer, whose weights quantising concerns?
+bool ecd_is_transformer(const char *root, const char *path);
 
 // quantize.c. Is this a linear weight of a transformer's block?
 bool ecd_quantize_wants(const ecd_tensor *tensor);

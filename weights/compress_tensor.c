@@ -2,14 +2,12 @@
 #include "weights/compress_tensor.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "weights/coded.h"
 
 enum {
-    CODE_AT_LEAST = 1024,   // bytes: below, a container's header outweighs what coding saves
-    WHOLE_BLOB = 4 << 20,   // bytes: up to here a blob is written at once
+    CODE_AT_LEAST = 1024,    // bytes: below, a container's header outweighs what coding saves
+    KEEP_MAPPED = 16 << 20, // bytes: up to here a tensor's pages are kept from stage to stage
 };
 
 bool ecd_item_codes(const ecd_tensor *tensor, ecd_dtype dtype)
@@ -33,8 +31,8 @@ uint64_t ecd_item_holds(const ecd_item *item, const ecd_work *work)
 {
     ecf8_params params = params_of(item, work);
     uint64_t held = item->coded ? ecf8_plan_bytes(item->tensor->count, &params) : 0;
-    if (item->coded)
-        held += item->size_bytes < WHOLE_BLOB ? item->size_bytes : WHOLE_BLOB;
+    if (item->coded && item->size_bytes <= KEEP_MAPPED)
+        held += item->size_bytes;
     return held + (item->quantized ? item->size_bytes : 0);
 }
 
@@ -126,12 +124,12 @@ void ecd_item_finish(ecd_item *item, const ecd_task *task, const ecd_work *work)
 
 void ecd_item_place(ecd_item *item, const ecd_work *work)
 {
-    go_to(item, item->blob ? ECD_STAGE_PACK : ECD_STAGE_COPY, work);
+    go_to(item, item->front ? ECD_STAGE_PACK : ECD_STAGE_COPY, work);
 }
 
 uint64_t ecd_item_stored_bytes(const ecd_item *item)
 {
-    return item->blob ? item->blob_bytes : item->size_bytes;
+    return item->front ? item->blob_bytes : item->size_bytes;
 }
 
 static ecd_status begin(ecd_item *item, const ecd_work *work, ecd_diag *diag)
@@ -157,7 +155,7 @@ static ecd_status begin(ecd_item *item, const ecd_work *work, ecd_diag *diag)
     return item->plan ? ECD_OK : ecd_fail_memory(diag, bytes, "the ECF8 encoder");
 }
 
-static ecd_status reserve_blob(ecd_item *item, ecd_diag *diag)
+static ecd_status reserve_front(ecd_item *item, ecd_diag *diag)
 {
     item->blob_bytes = ecf8_plan_size(item->plan);
     if (item->blob_bytes >= item->size_bytes) {
@@ -166,65 +164,38 @@ static ecd_status reserve_blob(ecd_item *item, ecd_diag *diag)
         item->plan = NULL;
         return ECD_OK;
     }
-    item->mapped_blob = item->blob_bytes > WHOLE_BLOB;
-    void *blob = item->mapped_blob ? mmap(NULL, item->blob_bytes, PROT_READ | PROT_WRITE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-                                   : malloc(item->blob_bytes);
-    if (!blob || blob == MAP_FAILED) {
-        item->mapped_blob = false;
-        return ecd_fail_memory(diag, item->blob_bytes, "an ECF8 container");
-    }
-    item->blob = blob;
-    return ECD_OK;
+    item->front_bytes = ecf8_plan_front_bytes(item->plan);
+    item->front = malloc(item->front_bytes);
+    return item->front ? ECD_OK : ecd_fail_memory(diag, item->front_bytes, "an ECF8 container");
 }
 
-// The pages that lie in the range alone: those at its ends are shared with ranges that other threads pack.
-static void drop_pages(const ecd_item *item, const ecf8_extent *range)
+static ecd_status pack(ecd_item *item, const ecd_task *task, const ecd_work *work, ecd_writer *writer, ecd_diag *diag)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)item->blob + range->offset_bytes + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)item->blob + range->offset_bytes + range->size_bytes) / page * page;
-    if (begin < end)
-        madvise((void *)begin, end - begin, MADV_DONTNEED);
-}
-
-static ecd_status write_extent(const ecd_item *item, const ecf8_extent *extent, ecd_writer *writer, ecd_diag *diag)
-{
-    if (!extent->size_bytes)
-        return ECD_OK;
-    return ecd_writer_patch(writer, item->at_bytes + extent->offset_bytes, item->blob + extent->offset_bytes,
-                            extent->size_bytes, diag);
-}
-
-static ecd_status pack(ecd_item *item, const ecd_task *task, ecd_writer *writer, ecd_diag *diag)
-{
-    ecf8_extent data[2];
-    ecd_status status = ECD_OK;
-    ecf8_plan_pack(item->plan, task->first, task->count, item->blob);
-    if (!item->mapped_blob)
-        return ECD_OK;
-    ecf8_plan_extents(item->plan, task->first, task->count, data);
-    for (int i = 0; !status && i < 2; i++) {
-        status = write_extent(item, &data[i], writer, diag);
-        drop_pages(item, &data[i]);
-    }
+    ecf8_extent extents[2];
+    uint8_t *data;
+    ecf8_plan_extents(item->plan, task->first, task->count, extents);
+    ecd_status status =
+        ecd_work_scratch(work, task, extents[0].size_bytes + extents[1].size_bytes, &data, diag);
+    if (status)
+        return status;
+    ecf8_plan_pack_apart(item->plan, task->first, task->count, item->front, data);
+    for (int i = 0; !status && i < 2; data += extents[i++].size_bytes)
+        if (extents[i].size_bytes)
+            status = ecd_writer_patch(writer, item->at_bytes + extents[i].offset_bytes, data, extents[i].size_bytes, diag);
     return status;
 }
 
 static ecd_status seal(ecd_item *item, ecd_writer *writer, ecd_diag *diag)
 {
-    ecf8_extent data[2], rest[2] = {{0, item->blob_bytes}, {0, 0}};
-    ecf8_plan_seal(item->plan, item->blob);
-    item->mode = (ecf8_mode)item->blob[6]; // docs/FORMAT.md, "Header"
-    if (item->mapped_blob) {
-        ecf8_plan_extents(item->plan, 0, ecf8_plan_tiles(item->plan), data);
-        uint64_t end = data[1].offset_bytes + data[1].size_bytes;
-        rest[0].size_bytes = data[0].offset_bytes;
-        rest[1] = (ecf8_extent){end, item->blob_bytes - end};
-    }
-    ecd_status status = write_extent(item, &rest[0], writer, diag);
-    if (!status)
-        status = write_extent(item, &rest[1], writer, diag);
+    static const uint8_t zeros[64];
+    ecf8_extent data[2];
+    ecf8_plan_seal_front(item->plan, item->front);
+    item->mode = (ecf8_mode)item->front[6]; // docs/FORMAT.md, "Header"
+    ecf8_plan_extents(item->plan, 0, ecf8_plan_tiles(item->plan), data);
+    uint64_t end = data[1].offset_bytes + data[1].size_bytes;
+    ecd_status status = ecd_writer_patch(writer, item->at_bytes, item->front, item->front_bytes, diag);
+    if (!status && end < item->blob_bytes)
+        status = ecd_writer_patch(writer, item->at_bytes + end, zeros, item->blob_bytes - end, diag);
     if (!status && item->quantized)
         status = ecd_writer_patch(writer, item->scale_at_bytes, item->scale,
                                   (size_t)item->tensor->shape[0] * sizeof *item->scale, diag);
@@ -241,49 +212,58 @@ static ecd_status copy_range(ecd_item *item, const ecd_task *task, ecd_writer *w
     return status;
 }
 
-// Gives back the source's pages that a range has read.
-static void drop_behind(const ecd_item *item, const ecd_task *task)
+// The source's bytes that a range reads.
+static bool source_of(const ecd_item *item, const ecd_task *task, uint64_t *begin, uint64_t *size)
 {
     const ecd_tensor *t = item->tensor;
     if ((item->quantized && item->stage != ECD_STAGE_QUANTIZE) || !item->units)
-        return;
+        return false;
     double each = (double)t->size_bytes / (double)item->units;
-    uint64_t begin = (uint64_t)(each * (double)task->first), end = (uint64_t)(each * (double)(task->first + task->count));
-    ecd_file_dont_need(t->file, t->offset_bytes + begin, end - begin);
+    *begin = (uint64_t)(each * (double)task->first);
+    *size = (uint64_t)(each * (double)(task->first + task->count)) - *begin;
+    *begin += t->offset_bytes;
+    return true;
 }
 
 ecd_status ecd_item_run(ecd_item *item, const ecd_task *task, const ecd_work *work, ecd_writer *writer, ecd_diag *diag)
 {
     ecd_status status = ECD_OK;
+    uint64_t begin_bytes, size;
     switch ((ecd_stage)task->kind) {
     case ECD_STAGE_BEGIN: return begin(item, work, diag);
     case ECD_STAGE_DECIDE: ecf8_plan_decide(item->plan); return ECD_OK;
-    case ECD_STAGE_SIZE: return reserve_blob(item, diag);
+    case ECD_STAGE_SIZE: return reserve_front(item, diag);
     case ECD_STAGE_SEAL: return seal(item, writer, diag);
+    default: break;
+    }
+    bool mapped = source_of(item, task, &begin_bytes, &size);
+    if (mapped)
+        ecd_file_populate(item->tensor->file, begin_bytes, size);
+    switch ((ecd_stage)task->kind) {
     case ECD_STAGE_QUANTIZE:
         status = ecd_quantize_rows(item->tensor, (int64_t)task->first, (int64_t)task->count, item->codes, item->scale,
                                    diag);
         break;
     case ECD_STAGE_SCAN: ecf8_plan_scan(item->plan, task->first, task->count); break;
     case ECD_STAGE_MEASURE: ecf8_plan_measure(item->plan, task->first, task->count); break;
-    case ECD_STAGE_PACK: status = pack(item, task, writer, diag); break;
+    case ECD_STAGE_PACK: status = pack(item, task, work, writer, diag); break;
     case ECD_STAGE_COPY: status = copy_range(item, task, writer, diag); break;
     default: break;
     }
-    drop_behind(item, task);
+    // What is small stays until its last stage.
+    bool last = task->kind == ECD_STAGE_PACK || task->kind == ECD_STAGE_COPY || task->kind == ECD_STAGE_QUANTIZE;
+    if (mapped && (last || item->size_bytes > KEEP_MAPPED))
+        ecd_file_dont_need(item->tensor->file, begin_bytes, size);
     return status;
 }
 
 void ecd_item_free(ecd_item *item)
 {
-    if (item->mapped_blob)
-        munmap(item->blob, item->blob_bytes);
-    else
-        free(item->blob);
+    free(item->front);
     free(item->memory);
     free(item->codes);
     free(item->scale);
-    item->blob = item->codes = NULL;
+    item->front = item->codes = NULL;
     item->memory = NULL;
     item->scale = NULL;
     item->plan = NULL;

@@ -37,9 +37,8 @@ typedef struct ecd_item {
     float *scale;                         // owned; one a row
     void *memory;                         // owned; of the plan
     ecf8_plan *plan;
-    uint8_t *blob; // owned
-    uint64_t blob_bytes;
-    bool mapped_blob; // too large to be resident as a whole: written range by range
+    uint8_t *front; // owned; of the blob, whose data are written range by range
+    uint64_t front_bytes, blob_bytes;
     ecf8_mode mode;
     uint64_t held_bytes;                  // of memory, as foreseen
     uint64_t at_bytes, scale_at_bytes;    // places in the file

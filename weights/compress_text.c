@@ -7,6 +7,21 @@
 #include "weights/compress_internal.h"
 #include "weights/json.h"
 
+// Texts are edited as strings: a NUL would cut them.
+static ecd_status read_text(const char *path, size_t max_bytes, char **out, ecd_diag *diag)
+{
+    size_t size;
+    ecd_status status = ecd_file_read_text(path, max_bytes, out, &size, diag);
+    if (status || strlen(*out) == size)
+        return status;
+    (void)ecd_fail(diag, ECD_DATA, "a NUL byte, expected JSON");
+    ecd_diag_file(diag, path);
+    ecd_diag_offset(diag, strlen(*out));
+    free(*out);
+    *out = NULL;
+    return ECD_DATA;
+}
+
 static void hash_text(const char *text, char sum[ECD_HASH_TEXT])
 {
     ecd_hash hash;
@@ -18,7 +33,7 @@ static void hash_text(const char *text, char sum[ECD_HASH_TEXT])
 static ecd_status config_open(ecd_job *job, ecd_diag *diag)
 {
     char *text = NULL, *marked = NULL;
-    ecd_status status = ecd_file_read_text(job->from, ECD_CONFIG_MAX_BYTES, &text, NULL, diag);
+    ecd_status status = read_text(job->from, ECD_CONFIG_MAX_BYTES, &text, diag);
     if (!status && (status = job->work->publish ? ecd_config_mark_published(text, &marked, diag)
                                               : ecd_config_mark(text, &marked, diag)))
         ecd_diag_file(diag, job->from);
@@ -81,7 +96,7 @@ ecd_status ecd_compress_index(ecd_work *work, const char *from, const char *to, 
     char *text = NULL, *marked = NULL;
     cJSON *root = NULL;
     ecd_index_change change = {0};
-    ecd_status status = ecd_file_read_text(from, ECD_JSON_MAX_BYTES, &text, NULL, diag);
+    ecd_status status = read_text(from, ECD_JSON_MAX_BYTES, &text, diag);
     *sha256 = 0;
     if (status)
         return status;

@@ -14,6 +14,26 @@ static const char MARK[] = "\n  \"quantization_config\": {\"quant_method\": \"ec
 static const char PUBLISHED_MARK[] =
     "\n  \"dfloat_config\": {\"version\": \"0.2.0\", \"threads_per_block\": 512, \"bytes_per_thread\": 8}";
 
+// Where the root object's key stands, quotes included: nested objects may have the same. The text is valid JSON.
+static const char *top_level_key(const char *text, const char *quoted)
+{
+    const size_t length = strlen(quoted);
+    int depth = 0;
+    for (const char *at = text; *at; at++) {
+        if (*at == '"') {
+            const char *end = at + 1;
+            for (; *end != '"'; end++)
+                end += *end == '\\';
+            const char *next = end + 1 + strspn(end + 1, " \t\r\n");
+            if (depth == 1 && *next == ':' && (size_t)(end + 1 - at) == length && !memcmp(at, quoted, length))
+                return at;
+            at = end;
+        }
+        depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+    }
+    return NULL;
+}
+
 // The text with its one `from` made `to`. NULL if it does not stand there exactly once, or when memory is out.
 static char *replace_once(const char *text, const char *from, const char *to)
 {
@@ -65,9 +85,14 @@ ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag)
         goto out;
     }
     if (cJSON_GetObjectItemCaseSensitive(root, "quantization_config")) {
-        renamed = replace_once(text, OWN_KEY, KEPT_KEY);
-        if (!renamed) {
-            status = ecd_fail(diag, ECD_DATA, "\"quantization_config\" stands in it more than once, expected once");
+        const char *key = top_level_key(text, OWN_KEY);
+        if (!key) { // spelt with escapes
+            status = ecd_fail(diag, ECD_DATA, "no plain \"quantization_config\", expected the key without escapes");
+            goto out;
+        }
+        if (asprintf(&renamed, "%.*s%s%s", (int)(key - text), text, KEPT_KEY, key + strlen(OWN_KEY)) < 0) {
+            renamed = NULL;
+            status = ecd_fail_memory(diag, strlen(text), "a config");
             goto out;
         }
         text = renamed;

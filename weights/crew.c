@@ -15,7 +15,7 @@ typedef struct crew {
     pthread_cond_t changed; // for workers: something finished
     pthread_cond_t finished; // for the caller
     uint64_t claimed, failed_order;
-    unsigned running, workers; // tasks; threads that have not ended
+    unsigned running, workers, begun; // tasks; threads that have not ended, that have begun
     bool stop, ended, failed;
     ecd_diag diag; // of the failure claimed first
     ecd_status status;
@@ -52,10 +52,12 @@ static void *worker(void *opaque)
 {
     crew *c = opaque;
     pthread_mutex_lock(&c->lock);
+    const unsigned index = c->begun++;
     while (!c->stop && !c->ended) {
         ecd_task task = {0};
         ecd_claim claim = c->calls->claim(c->work, &task);
         task.order = c->claimed;
+        task.worker = index;
         if (claim == ECD_CLAIM_TASK) {
             c->claimed++;
             work_once(c, &task);

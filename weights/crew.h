@@ -15,7 +15,8 @@ typedef struct ecd_task {
     void *job, *item; // the caller's
     int kind;
     uint64_t first, count;
-    uint64_t order; // counts the claims from 0
+    uint64_t order;  // counts the claims from 0
+    unsigned worker; // the thread that does it, from 0
 } ecd_task;
 
 typedef struct ecd_crew_calls {

@@ -209,10 +209,10 @@ static ecd_claim file_claim(ecd_job *job, ecd_task *task)
 }
 
 // From the file again: what is compared is what was written.
-static ecd_status hash_piece(file_work *f, const ecd_task *task, ecd_diag *diag)
+static ecd_status hash_piece(const ecd_work *work, file_work *f, const ecd_task *task, ecd_diag *diag)
 {
-    uint8_t *buffer = malloc(HASH_BUFFER);
-    ecd_status status = buffer ? ECD_OK : ecd_fail_memory(diag, HASH_BUFFER, "reading back");
+    uint8_t *buffer;
+    ecd_status status = ecd_work_scratch(work, task, HASH_BUFFER, &buffer, diag);
     for (uint64_t at = task->first, end = at + task->count; !status && at < end;) {
         size_t want = end - at < HASH_BUFFER ? (size_t)(end - at) : HASH_BUFFER;
         ssize_t got = pread(f->writer.fd, buffer, want, (off_t)at);
@@ -226,23 +226,23 @@ static ecd_status hash_piece(file_work *f, const ecd_task *task, ecd_diag *diag)
         ecd_hash_add(&f->hash, buffer, (size_t)got);
         at += (uint64_t)got;
     }
-    free(buffer);
     return status;
 }
 
-static ecd_status write_piece(const file_work *f, const part *p, const ecd_task *task, ecd_writer *writer, ecd_diag *diag)
+static ecd_status write_piece(const ecd_work *work, file_work *f, const ecd_task *task, ecd_diag *diag)
 {
+    const part *p = task->item;
     const uint8_t *data;
+    uint8_t *piece = NULL;
     uint64_t size = task->count * p->reader.unit_bytes;
     bool coded = p->tensor->encoding != ECD_ENCODING_RAW;
-    uint8_t *piece = coded ? malloc(size) : NULL;
-    ecd_status status = coded && !piece ? ecd_fail_memory(diag, size, "decoding a tensor") : ECD_OK;
+    ecd_status status = coded ? ecd_work_scratch(work, task, size, &piece, diag) : ECD_OK;
     if (!status)
         status = ecd_tensor_reader_read(&p->reader, task->first, task->count, piece, &data, diag);
     if (!status)
-        status = ecd_writer_patch(writer, f->data_start + p->begin + task->first * p->reader.unit_bytes, data, size, diag);
+        status = ecd_writer_patch(&f->writer, f->data_start + p->begin + task->first * p->reader.unit_bytes, data, size,
+                                  diag);
     ecd_tensor_reader_drop(&p->reader, task->first, task->count);
-    free(piece);
     return status;
 }
 
@@ -251,10 +251,10 @@ static ecd_status file_run(ecd_job *job, const ecd_task *task, ecd_diag *diag)
     file_work *f = job->own;
     part *p = task->item;
     if (task->kind == TASK_HASH)
-        return hash_piece(f, task, diag);
+        return hash_piece(job->work, f, task, diag);
     if (task->kind == ECD_TASK_BEGIN)
         return ecd_tensor_reader_open(p->tensor, &p->reader, diag);
-    return write_piece(f, p, task, &f->writer, diag);
+    return write_piece(job->work, f, task, diag);
 }
 
 static void file_finish(ecd_job *job, const ecd_task *task)

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { DROP_BYTES = 16 << 20 };
+
 uint64_t ecd_tensor_units(const ecd_tensor *tensor, size_t *unit_bytes)
 {
     *unit_bytes = tensor->dtype ? ecd_dtype_size(tensor->dtype) : 1;
@@ -40,9 +42,13 @@ ecd_status ecd_tensor_reader_read(const ecd_tensor_reader *reader, uint64_t firs
 void ecd_tensor_reader_drop(const ecd_tensor_reader *reader, uint64_t first, uint64_t count)
 {
     const ecd_tensor *t = reader->tensor;
+    uint64_t last = first + count;
+    double each = reader->units ? (double)t->size_bytes / (double)reader->units : 0;
     if (t->encoding == ECD_ENCODING_RAW)
         ecd_file_dont_need(t->file, t->offset_bytes + first * reader->unit_bytes, count * reader->unit_bytes);
-    else // where a container's sections meet these units is its own affair
+    else if (last == reader->units ||
+             (uint64_t)(each * (double)last) / DROP_BYTES != (uint64_t)(each * (double)first) / DROP_BYTES)
+        // Where a container's sections meet these units is its own affair: all of it, now and then.
         ecd_file_dont_need(t->file, t->offset_bytes, t->size_bytes);
 }
 

@@ -147,17 +147,17 @@ static ecd_status compare(const pair *p, const ecd_task *task, uint8_t *pieces, 
 
 static ecd_status file_run(ecd_job *job, const ecd_task *task, ecd_diag *diag)
 {
-    (void)job;
     pair *p = task->item;
     if (task->kind == ECD_TASK_BEGIN)
         return begin(p, diag);
     uint64_t size = 2 * task->count * p->a.unit_bytes;
     bool coded = p->x->encoding != ECD_ENCODING_RAW || p->y->encoding != ECD_ENCODING_RAW;
-    uint8_t *pieces = malloc(coded ? size : 1);
-    ecd_status status = pieces ? compare(p, task, pieces, diag) : ecd_fail_memory(diag, size, "decoding a tensor");
+    uint8_t *pieces = NULL;
+    ecd_status status = ecd_work_scratch(job->work, task, coded ? size : 1, &pieces, diag);
+    if (!status)
+        status = compare(p, task, pieces, diag);
     ecd_tensor_reader_drop(&p->a, task->first, task->count);
     ecd_tensor_reader_drop(&p->b, task->first, task->count);
-    free(pieces);
     return status;
 }
 

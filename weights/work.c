@@ -38,7 +38,22 @@ ecd_status ecd_work_begin(ecd_work *work, const ecd_compress_options *options, e
         if (!tree->entries[i].folder)
             work->progress.total_bytes += tree->entries[i].size_bytes;
     work->jobs = calloc(tree->count + 1, sizeof *work->jobs);
-    return work->jobs ? ECD_OK : ecd_fail_memory(diag, tree->count * sizeof *work->jobs, "a list of files");
+    work->scratches = calloc(work->threads, sizeof *work->scratches);
+    if (!work->jobs || !work->scratches)
+        return ecd_fail_memory(diag, tree->count * sizeof *work->jobs, "a list of files");
+    return ECD_OK;
+}
+
+ecd_status ecd_work_scratch(const ecd_work *work, const ecd_task *task, uint64_t size, uint8_t **out, ecd_diag *diag)
+{
+    ecd_scratch *scratch = &work->scratches[task->worker];
+    if (scratch->size_bytes < size) {
+        free(scratch->data);
+        scratch->data = malloc(size);
+        scratch->size_bytes = scratch->data ? size : 0;
+    }
+    *out = scratch->data;
+    return size && !scratch->data ? ecd_fail_memory(diag, size, "a piece of a tensor") : ECD_OK;
 }
 
 ecd_status ecd_work_add(ecd_work *work, const ecd_job_calls *calls, const ecd_tree_entry *entry, char *from, char *to,
@@ -218,7 +233,11 @@ void ecd_work_end(ecd_work *work)
         free(job->from);
         free(job->to);
     }
+    for (unsigned i = 0; work->scratches && i < work->threads; i++)
+        free(work->scratches[i].data);
+    free(work->scratches);
     free(work->jobs);
+    work->scratches = NULL;
     work->jobs = NULL;
     work->job_count = 0;
 }

@@ -4,6 +4,7 @@ ecd_test(test_checkpoint unit/test_checkpoint.c unit/torch_writer.c LIBS ecd_wei
 ecd_test(test_model_folder unit/test_model_folder.c LIBS ecd_weights)
 ecd_test(test_store unit/test_store.c LIBS ecd_weights)
 ecd_test(test_compress unit/test_compress.c unit/torch_writer.c LIBS ecd_weights)
+ecd_test(test_whole_checkpoints_thread SOURCES unit/test_whole_checkpoints.c unit/llm_folder.c LINK ecd_weights)
 ecd_test(test_alpha_fit unit/test_alpha_fit.c LIBS ecd_weights)
 
 # Not a test: what docs/SPEED.md says under "Store" is measured by it.

@@ -376,7 +376,7 @@ static size_t inspected(const char *path)
 {
     ecd_diag diag = {0};
     count_shown = 0;
-    if (ecd_inspect(path, show, NULL, &diag))
+    if (ecd_inspect(path, NULL, show, NULL, &diag))
         fail_msg("%s: %s", diag.file, diag.what);
     return count_shown;
 }
