@@ -24,24 +24,24 @@ static void put_quoted(FILE *out, const char *text)
 
 static void put_head(FILE *out)
 {
-    fputs("model,version,cpu,level,backend,compute,threads,steps,batch,path,run", out);
+    fputs("model,version,cpu,level,backend,compute,threads,steps,budget_bytes,batch,path,run", out);
     for (int i = 0; i < ECD_BENCH_FIGURES; i++)
         fprintf(out, ",%s", ecd_bench_figures[i].key);
     fputc('\n', out);
 }
 
-static void put_line(FILE *out, const ecd_bench *b, int batch_index, ecd_bench_path path, int64_t run)
+static void put_line(FILE *out, const ecd_bench *b, int point, ecd_bench_path path, int64_t run)
 {
-    const ecd_bench_sample *sample = &ecd_bench_samples(b, batch_index, path)[run];
+    const ecd_bench_sample *sample = &ecd_bench_samples(b, point, path)[run];
     char cpu[ECD_BENCH_TEXT];
     put_quoted(out, b->model_name);
     fprintf(out, ",%s,", ecd_app_version());
     put_quoted(out, ecd_cpu_model(cpu, sizeof cpu));
-    fprintf(out, ",%s,%s,%s,%d,%" PRId64 ",%" PRId64 ",%s,%" PRId64, ecd_cpu_level_name(ecd_cpu()), b->context.backend,
-            b->context.compute, b->context.threads, b->settings.steps, b->settings.batches.values[batch_index],
-            ecd_bench_path_names[path], run + 1);
+    fprintf(out, ",%s,%s,%s,%d,%" PRId64 ",%" PRIu64 ",%" PRId64 ",%s,%" PRId64, ecd_cpu_level_name(ecd_cpu()),
+            b->context.backend, b->context.compute, b->context.threads, b->settings.steps,
+            b->points[point].budget_bytes, b->points[point].batch, ecd_bench_path_names[path], run + 1);
     for (int i = 0; i < ECD_BENCH_FIGURES; i++)
-        fprintf(out, ecd_bench_figures[i].is_bytes ? ",%.0f" : ",%.9f", sample->values[i]);
+        fprintf(out, ecd_bench_figures[i].unit == ECD_BENCH_BYTES ? ",%.0f" : ",%.9f", sample->values[i]);
     fputc('\n', out);
 }
 
@@ -53,10 +53,11 @@ ecd_status ecd_bench_write_csv(const ecd_bench *b, ecd_writer *writer, ecd_diag 
     if (!out)
         return ecd_fail_memory(diag, 0, "the CSV");
     put_head(out);
-    for (int i = 0; i < b->settings.batches.count; i++)
+    for (int i = 0; i < b->point_count; i++)
         for (int64_t run = 0; run < b->settings.runs; run++)
             for (int path = 0; path < ECD_BENCH_PATHS; path++)
-                put_line(out, b, i, (ecd_bench_path)path, run);
+                if (!b->points[i].refused[path])
+                    put_line(out, b, i, (ecd_bench_path)path, run);
     bool lost = ferror(out);
     lost = fclose(out) || lost;
     ecd_status status = lost ? ecd_fail_memory(diag, size, "the CSV") : ecd_writer_write(writer, text, size, diag);

@@ -15,25 +15,35 @@ static bool add_summary(cJSON *object, const char *key, const ecd_bench_summary 
            cJSON_AddNumberToObject(item, "max", s->max);
 }
 
-static bool add_batch(const ecd_bench *b, int batch_index, cJSON *list)
+static bool add_point(const ecd_bench *b, int index, cJSON *list)
 {
     ecd_bench_summary summary;
+    const ecd_bench_point *point = &b->points[index];
     cJSON *batch = cJSON_CreateObject();
     if (!batch || !cJSON_AddItemToArray(list, batch) ||
-        !cJSON_AddNumberToObject(batch, "batch", (double)b->settings.batches.values[batch_index]))
+        !(point->budget_bytes ? cJSON_AddNumberToObject(batch, "budget_bytes", (double)point->budget_bytes)
+                              : cJSON_AddNullToObject(batch, "budget_bytes")) ||
+        !cJSON_AddNumberToObject(batch, "batch", (double)point->batch))
         return false;
     for (int path = 0; path < ECD_BENCH_PATHS; path++) {
         cJSON *object = cJSON_AddObjectToObject(batch, ecd_bench_path_names[path]);
+        if (point->refused[path]) {
+            if (!object || !cJSON_AddStringToObject(object, "refused", point->reason[path]))
+                return false;
+            continue;
+        }
         for (int i = 0; i < ECD_BENCH_FIGURES; i++) {
             if (!object ||
-                ecd_bench_figure_of(b, batch_index, (ecd_bench_path)path, (ecd_bench_figure)i, &summary, NULL) ||
+                ecd_bench_figure_of(b, index, (ecd_bench_path)path, (ecd_bench_figure)i, &summary, NULL) ||
                 !add_summary(object, ecd_bench_figures[i].key, &summary))
                 return false;
         }
     }
+    if (point->refused[ECD_BENCH_ECF8] || point->refused[ECD_BENCH_RAW])
+        return true;
     cJSON *ratio = cJSON_AddObjectToObject(batch, "ratio");
     for (int i = 0; i < ECD_BENCH_FIGURES; i++) {
-        if (!ratio || ecd_bench_ratio_of(b, batch_index, (ecd_bench_figure)i, &summary, NULL) ||
+        if (!ratio || ecd_bench_ratio_of(b, index, (ecd_bench_figure)i, &summary, NULL) ||
             !add_summary(ratio, ecd_bench_figures[i].key, &summary))
             return false;
     }
@@ -79,10 +89,10 @@ ecd_status ecd_bench_print_json(const ecd_bench *b, ecd_diag *diag)
 {
     cJSON *root = cJSON_CreateObject();
     bool ok = root && add_head(b, root) && add_pictures(b, root);
-    cJSON *list = ok ? cJSON_AddArrayToObject(root, "batches") : NULL;
+    cJSON *list = ok ? cJSON_AddArrayToObject(root, "points") : NULL;
     ok = list != NULL;
-    for (int i = 0; ok && i < b->settings.batches.count; i++)
-        ok = add_batch(b, i, list);
+    for (int i = 0; ok && i < b->point_count; i++)
+        ok = add_point(b, i, list);
     char *text = ok ? cJSON_Print(root) : NULL;
     cJSON_Delete(root);
     if (!text)

@@ -1,6 +1,7 @@
 // ecdit bench-run: one measurement of bench, in a process of its own.
 //
 //   bench-run MODEL --weights ecf8|raw --batch N --steps N [--backend NAME] [--compute TYPE] [--threads N]
+//             [--memory-budget BYTES]
 //
 // Standard output gets one line of JSON: the figures, or the diagnosis. The parent prints it, so nothing goes to
 // standard error.
@@ -17,10 +18,13 @@ typedef struct bench_run {
     const char *model;
     int weights, backend_name, compute;
     int64_t batch, steps, threads;
+    uint64_t memory_budget;
     ecd_model_folder folder;
     ecd_backend *backend;
     ecd_pipeline *pipeline;
     ecd_pipeline_report opened, drawn; // after opening, after drawing
+    uint64_t base_bytes;               // resident before opening
+    int64_t done_steps;
     char hashes[ECD_BENCH_MAX_BATCH][ECD_SHA256_TEXT];
 } bench_run;
 
@@ -33,6 +37,7 @@ static ecd_status parse(int argc, char **argv, bench_run *r, ecd_diag *diag)
         {"backend", 0, ECD_OPTION_CHOICE, &r->backend_name, NULL, 0, 0, ecd_backend_names},
         {"compute", 0, ECD_OPTION_CHOICE, &r->compute, NULL, 0, 0, ecd_compute_names},
         {"threads", 0, ECD_OPTION_INT, &r->threads, NULL, 1, 1024, NULL},
+        {"memory-budget", 0, ECD_OPTION_BYTES, &r->memory_budget, NULL, 1, 0, NULL},
     };
     int first;
     ecd_status status = ecd_options_parse(argc, argv, options, sizeof options / sizeof *options, &first, diag);
@@ -58,6 +63,7 @@ static ecd_status open_pipeline(bench_run *r, double guidance, ecd_diag *diag)
     ecd_status status = ecd_backend_open(&backend, &r->backend, diag);
     if (status)
         return status;
+    r->base_bytes = ecd_peak_rss_bytes();
     const ecd_pipeline_options options = {
         .model = r->model,
         .backend = r->backend,
@@ -80,13 +86,14 @@ static ecd_status measure(bench_run *r, ecd_diag *diag)
         status = open_pipeline(r, guidance, diag);
     if (status)
         return status;
+    r->done_steps = r->steps ? r->steps : steps;
     ecd_picture_request requests[ECD_BENCH_MAX_BATCH];
     for (int64_t i = 0; i < r->batch; i++)
         requests[i] = ecd_bench_request(i, ecd_pipeline_info(r->pipeline)->num_classes);
     const ecd_draw draw = {
         .pictures = requests,
         .count = r->batch,
-        .steps = (int)(r->steps ? r->steps : steps),
+        .steps = (int)r->done_steps,
         .guidance = (float)guidance,
         .cancel = ecd_interrupt_flag(),
         .sink = take_hash,
@@ -96,6 +103,31 @@ static ecd_status measure(bench_run *r, ecd_diag *diag)
     status = ecd_pipeline_draw(r->pipeline, &draw, diag);
     ecd_pipeline_report_get(r->pipeline, &r->drawn);
     return status;
+}
+
+// What the kernel has fetched from block devices for this process; 0 where it does not tell.
+static uint64_t disk_bytes(void)
+{
+    unsigned long long bytes = 0;
+    char line[128];
+    FILE *file = fopen("/proc/self/io", "re");
+    while (file && fgets(line, sizeof line, file) && sscanf(line, "read_bytes: %llu", &bytes) != 1)
+        ;
+    if (file)
+        fclose(file);
+    return bytes;
+}
+
+// The program itself, then what the transformer holds, beside or before the VAE.
+static uint64_t predicted_peak(const bench_run *r)
+{
+    const ecd_pipeline_report *d = &r->drawn;
+    uint64_t denoising = d->store.weights_bytes + d->store.buffer_bytes + d->activation_bytes;
+    uint64_t decoding = d->vae_bytes + d->vae_weights_bytes;
+    if (!d->vae_staged)
+        return r->base_bytes + denoising + decoding;
+    decoding += d->store.buffer_bytes + d->activation_bytes;
+    return r->base_bytes + (denoising > decoding ? denoising : decoding);
 }
 
 static void take_figures(const bench_run *r, double out[ECD_BENCH_FIGURES])
@@ -108,6 +140,8 @@ static void take_figures(const bench_run *r, double out[ECD_BENCH_FIGURES])
     out[ECD_BENCH_DENOISE] = (double)d->denoise_ns * a_picture;
     out[ECD_BENCH_VAE] = (double)d->vae_ns * a_picture;
     out[ECD_BENCH_PICTURE] = out[ECD_BENCH_DENOISE] + out[ECD_BENCH_VAE];
+    out[ECD_BENCH_STEP] = (double)d->denoise_ns * 1e-9 / (double)r->done_steps;
+    out[ECD_BENCH_HOURLY] = out[ECD_BENCH_PICTURE] > 0 ? 3600 / out[ECD_BENCH_PICTURE] : 0;
     out[ECD_BENCH_DECODE_HIDDEN] = decode_ns > exposed_ns ? (double)(decode_ns - exposed_ns) * a_picture : 0;
     out[ECD_BENCH_DECODE_EXPOSED] = (double)exposed_ns * a_picture;
     out[ECD_BENCH_WEIGHTS] = (double)d->store.weights_bytes;
@@ -116,6 +150,8 @@ static void take_figures(const bench_run *r, double out[ECD_BENCH_FIGURES])
     out[ECD_BENCH_ACTIVATIONS] = (double)d->activation_bytes;
     out[ECD_BENCH_VAE_WEIGHTS] = (double)d->vae_weights_bytes;
     out[ECD_BENCH_VAE_ACTIVATIONS] = (double)d->vae_bytes;
+    out[ECD_BENCH_READ] = (double)disk_bytes();
+    out[ECD_BENCH_PREDICTED] = (double)predicted_peak(r);
     out[ECD_BENCH_PEAK_RSS] = (double)ecd_peak_rss_bytes();
 }
 

@@ -18,13 +18,13 @@
 
 enum {
     REPLY_BYTES = 16384, // 64 hashes and a dozen figures take less than 8 KiB
-    WORDS = 20,
+    WORDS = 24,
     POLL_MS = 100,
     PATIENCE_MS = 2000, // a child stops within a block of the transformer; one that does not is killed
 };
 
 typedef struct command_line {
-    char numbers[3][24];
+    char numbers[4][24];
     const char *words[WORDS];
     int count;
 } command_line;
@@ -41,7 +41,7 @@ static void add_number(command_line *line, int slot, const char *option, int64_t
     add(line, option, line->numbers[slot]);
 }
 
-static void make_command(const ecd_bench *b, ecd_bench_path path, int64_t batch, command_line *line)
+static void make_command(const ecd_bench *b, ecd_bench_path path, const ecd_bench_point *point, command_line *line)
 {
     const ecd_bench_settings *s = &b->settings;
     line->count = 0;
@@ -49,11 +49,13 @@ static void make_command(const ecd_bench *b, ecd_bench_path path, int64_t batch,
     add(line, "--weights", ecd_bench_path_names[path]);
     add(line, "--backend", ecd_backend_names[s->backend]);
     add(line, "--compute", ecd_compute_names[s->compute]);
-    add_number(line, 0, "--batch", batch);
+    add_number(line, 0, "--batch", point->batch);
     add_number(line, 1, "--steps", s->steps);
     if (s->threads)
         add_number(line, 2, "--threads", s->threads);
-    add(line, "--", b->model_path);
+    if (point->budget_bytes)
+        add_number(line, 3, "--memory-budget", (int64_t)point->budget_bytes);
+    add(line, "--", b->folders[path]);
     line->words[line->count] = NULL;
 }
 
@@ -131,13 +133,15 @@ static ecd_status spawn(const command_line *line, pid_t *child, int *input, ecd_
     return ecd_fail(diag, ECD_RESOURCE, "cannot start a measurement: %s", strerror(error));
 }
 
-ecd_status ecd_bench_measure(ecd_bench *b, ecd_bench_path path, int64_t batch, ecd_bench_sample *out, ecd_diag *diag)
+ecd_status ecd_bench_measure(ecd_bench *b, ecd_bench_path path, const ecd_bench_point *point, ecd_bench_sample *out,
+                             ecd_diag *diag)
 {
+    int64_t batch = point->batch;
     command_line line;
     char text[REPLY_BYTES] = "";
     pid_t child = -1;
     int input = -1;
-    make_command(b, path, batch, &line);
+    make_command(b, path, point, &line);
     ecd_status status = spawn(&line, &child, &input, diag);
     if (status)
         return status;

@@ -5,19 +5,23 @@
 const char *const ecd_bench_path_names[ECD_BENCH_PATHS] = {"ecf8", "raw"};
 
 const ecd_bench_figure_info ecd_bench_figures[ECD_BENCH_FIGURES] = {
-    [ECD_BENCH_OPEN] = {"open_seconds", "open (once)", false},
-    [ECD_BENCH_DENOISE] = {"denoise_seconds", "denoise", false},
-    [ECD_BENCH_VAE] = {"vae_seconds", "vae", false},
-    [ECD_BENCH_PICTURE] = {"picture_seconds", "denoise and vae", false},
-    [ECD_BENCH_DECODE_HIDDEN] = {"decode_hidden_seconds", "decode, hidden", false},
-    [ECD_BENCH_DECODE_EXPOSED] = {"decode_exposed_seconds", "decode, exposed", false},
-    [ECD_BENCH_WEIGHTS] = {"weights_bytes", "weights in memory", true},
-    [ECD_BENCH_UNCOMPRESSED] = {"raw_bytes", "weights uncompressed", true},
-    [ECD_BENCH_BUFFERS] = {"buffer_bytes", "decoded blocks", true},
-    [ECD_BENCH_ACTIVATIONS] = {"activation_bytes", "activations", true},
-    [ECD_BENCH_VAE_WEIGHTS] = {"vae_weights_bytes", "vae weights", true},
-    [ECD_BENCH_VAE_ACTIVATIONS] = {"vae_bytes", "vae activations", true},
-    [ECD_BENCH_PEAK_RSS] = {"peak_rss_bytes", "peak resident", true},
+    [ECD_BENCH_OPEN] = {"open_seconds", "open (once)", ECD_BENCH_SECONDS},
+    [ECD_BENCH_DENOISE] = {"denoise_seconds", "denoise", ECD_BENCH_SECONDS},
+    [ECD_BENCH_VAE] = {"vae_seconds", "vae", ECD_BENCH_SECONDS},
+    [ECD_BENCH_PICTURE] = {"picture_seconds", "denoise and vae", ECD_BENCH_SECONDS},
+    [ECD_BENCH_STEP] = {"step_seconds", "a step of the batch", ECD_BENCH_SECONDS},
+    [ECD_BENCH_HOURLY] = {"pictures_per_hour", "pictures an hour", ECD_BENCH_RATE},
+    [ECD_BENCH_DECODE_HIDDEN] = {"decode_hidden_seconds", "decode, hidden", ECD_BENCH_SECONDS},
+    [ECD_BENCH_DECODE_EXPOSED] = {"decode_exposed_seconds", "decode, exposed", ECD_BENCH_SECONDS},
+    [ECD_BENCH_WEIGHTS] = {"weights_bytes", "weights in memory", ECD_BENCH_BYTES},
+    [ECD_BENCH_UNCOMPRESSED] = {"raw_bytes", "weights uncompressed", ECD_BENCH_BYTES},
+    [ECD_BENCH_BUFFERS] = {"buffer_bytes", "decoded blocks", ECD_BENCH_BYTES},
+    [ECD_BENCH_ACTIVATIONS] = {"activation_bytes", "activations", ECD_BENCH_BYTES},
+    [ECD_BENCH_VAE_WEIGHTS] = {"vae_weights_bytes", "vae weights", ECD_BENCH_BYTES},
+    [ECD_BENCH_VAE_ACTIVATIONS] = {"vae_bytes", "vae activations", ECD_BENCH_BYTES},
+    [ECD_BENCH_READ] = {"read_bytes", "read from disk", ECD_BENCH_BYTES},
+    [ECD_BENCH_PREDICTED] = {"predicted_peak_bytes", "peak, predicted", ECD_BENCH_BYTES},
+    [ECD_BENCH_PEAK_RSS] = {"peak_rss_bytes", "peak resident", ECD_BENCH_BYTES},
 };
 
 ecd_picture_request ecd_bench_request(int64_t index, int64_t classes)
@@ -25,9 +29,9 @@ ecd_picture_request ecd_bench_request(int64_t index, int64_t classes)
     return (ecd_picture_request){.class_id = index % classes, .seed = (uint64_t)index};
 }
 
-ecd_bench_sample *ecd_bench_samples(const ecd_bench *b, int batch_index, ecd_bench_path path)
+ecd_bench_sample *ecd_bench_samples(const ecd_bench *b, int point, ecd_bench_path path)
 {
-    return b->samples + ((int64_t)batch_index * ECD_BENCH_PATHS + (int64_t)path) * b->settings.runs;
+    return b->samples + ((int64_t)point * ECD_BENCH_PATHS + (int64_t)path) * b->settings.runs;
 }
 
 static int compare(const void *a, const void *b)
@@ -55,10 +59,10 @@ static double *allocate(const ecd_bench *b, ecd_diag *diag)
     return values;
 }
 
-ecd_status ecd_bench_figure_of(const ecd_bench *b, int batch_index, ecd_bench_path path, ecd_bench_figure figure,
+ecd_status ecd_bench_figure_of(const ecd_bench *b, int point, ecd_bench_path path, ecd_bench_figure figure,
                                ecd_bench_summary *out, ecd_diag *diag)
 {
-    const ecd_bench_sample *samples = ecd_bench_samples(b, batch_index, path);
+    const ecd_bench_sample *samples = ecd_bench_samples(b, point, path);
     double *values = allocate(b, diag);
     if (!values)
         return ECD_RESOURCE;
@@ -69,11 +73,11 @@ ecd_status ecd_bench_figure_of(const ecd_bench *b, int batch_index, ecd_bench_pa
     return ECD_OK;
 }
 
-ecd_status ecd_bench_ratio_of(const ecd_bench *b, int batch_index, ecd_bench_figure figure, ecd_bench_summary *out,
+ecd_status ecd_bench_ratio_of(const ecd_bench *b, int point, ecd_bench_figure figure, ecd_bench_summary *out,
                               ecd_diag *diag)
 {
-    const ecd_bench_sample *ecf8 = ecd_bench_samples(b, batch_index, ECD_BENCH_ECF8);
-    const ecd_bench_sample *raw = ecd_bench_samples(b, batch_index, ECD_BENCH_RAW);
+    const ecd_bench_sample *ecf8 = ecd_bench_samples(b, point, ECD_BENCH_ECF8);
+    const ecd_bench_sample *raw = ecd_bench_samples(b, point, ECD_BENCH_RAW);
     double *values = allocate(b, diag);
     int64_t count = 0;
     if (!values)

@@ -31,22 +31,29 @@ static void format(const ecd_bench_summary *s, double unit, int digits, char out
         snprintf(out, CELL, "%.*f (%.*f-%.*f)", digits, s->median / unit, digits, s->min / unit, digits, s->max / unit);
 }
 
-static ecd_status print_figure(const ecd_bench *b, int batch_index, ecd_bench_figure figure, ecd_diag *diag)
+static ecd_status print_figure(const ecd_bench *b, int point, ecd_bench_figure figure, ecd_diag *diag)
 {
+    static const char *const units[] = {[ECD_BENCH_SECONDS] = "s", [ECD_BENCH_BYTES] = "MiB", [ECD_BENCH_RATE] = "1/h"};
+    static const int digits[] = {[ECD_BENCH_SECONDS] = 4, [ECD_BENCH_BYTES] = 2, [ECD_BENCH_RATE] = 1};
     const ecd_bench_figure_info *info = &ecd_bench_figures[figure];
     ecd_bench_summary summary;
     char cells[ECD_BENCH_PATHS][CELL], ratio[CELL];
     for (int path = 0; path < ECD_BENCH_PATHS; path++) {
-        ecd_status status = ecd_bench_figure_of(b, batch_index, (ecd_bench_path)path, figure, &summary, diag);
+        snprintf(cells[path], CELL, "-");
+        if (b->points[point].refused[path])
+            continue;
+        ecd_status status = ecd_bench_figure_of(b, point, (ecd_bench_path)path, figure, &summary, diag);
         if (status)
             return status;
-        format(&summary, info->is_bytes ? 0x1p20 : 1, info->is_bytes ? 2 : 4, cells[path]);
+        format(&summary, info->unit == ECD_BENCH_BYTES ? 0x1p20 : 1, digits[info->unit], cells[path]);
     }
-    ecd_status status = ecd_bench_ratio_of(b, batch_index, figure, &summary, diag);
+    summary.defined = false;
+    bool both = !b->points[point].refused[ECD_BENCH_ECF8] && !b->points[point].refused[ECD_BENCH_RAW];
+    ecd_status status = both ? ecd_bench_ratio_of(b, point, figure, &summary, diag) : ECD_OK;
     if (status)
         return status;
     format(&summary, 1, 3, ratio);
-    printf("  %-21s %-4s %-26s %-26s %s\n", info->title, info->is_bytes ? "MiB" : "s", cells[ECD_BENCH_ECF8],
+    printf("  %-21s %-4s %-26s %-26s %s\n", info->title, units[info->unit], cells[ECD_BENCH_ECF8],
            cells[ECD_BENCH_RAW], ratio);
     return ECD_OK;
 }
@@ -64,20 +71,30 @@ static void print_head(const ecd_bench *b)
     printf("$ %s\n", b->command);
 }
 
+static ecd_status print_point(const ecd_bench *b, int index, ecd_diag *diag)
+{
+    const ecd_bench_point *point = &b->points[index];
+    char title[ECD_BENCH_TEXT];
+    printf("\n%-28s %-26s %-26s %s\n", ecd_bench_point_text(point, title), "ecf8", "raw", "ecf8/raw");
+    for (int path = 0; path < ECD_BENCH_PATHS; path++)
+        if (point->refused[path])
+            printf("  %s: %s\n", ecd_bench_path_names[path], point->reason[path]);
+    ecd_status status = ECD_OK;
+    for (int figure = 0; !status && figure < ECD_BENCH_FIGURES; figure++)
+        status = print_figure(b, index, (ecd_bench_figure)figure, diag);
+    return status;
+}
+
 ecd_status ecd_bench_print_table(const ecd_bench *b, ecd_diag *diag)
 {
-    const ecd_option_list *batches = &b->settings.batches;
+    ecd_status status = ECD_OK;
     print_head(b);
-    for (int i = 0; i < batches->count; i++) {
-        char title[CELL];
-        snprintf(title, sizeof title, "batch %" PRId64, batches->values[i]);
-        printf("\n%-28s %-26s %-26s %s\n", title, "ecf8", "raw", "ecf8/raw");
-        for (int figure = 0; figure < ECD_BENCH_FIGURES; figure++) {
-            ecd_status status = print_figure(b, i, (ecd_bench_figure)figure, diag);
-            if (status)
-                return status;
-        }
-    }
+    for (int i = 0; !status && i < b->point_count; i++)
+        status = print_point(b, i, diag);
+    if (!status && b->point_count > 1)
+        status = ecd_bench_print_sweep(b, diag);
+    if (status)
+        return status;
     printf("\nMedians (least-most); ratios run by run. Seconds are a picture's, opening apart.\n"
            "The pictures are the same on both paths, to the last byte.\n");
     return ecd_app_flush_stdout(diag);

@@ -2,9 +2,9 @@
 #define _GNU_SOURCE
 #include "app/bench.h"
 #include "app/common.h"
-#include "app/find_model.h"
 #include "app/generate.h"
 #include "app/model_defaults.h"
+#include "app/synthetic.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,6 +38,9 @@ static ecd_status keep_command(int argc, char **argv, char **out, ecd_diag *diag
 static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *diag)
 {
     const ecd_option options[] = {
+        {"synthetic", 0, ECD_OPTION_CHOICE, &s->synthetic, &s->has_synthetic, 0, 0, ecd_synthetic_names},
+        {"scratch", 0, ECD_OPTION_TEXT, &s->scratch, NULL, 0, 0, NULL},
+        {"budgets", 0, ECD_OPTION_TEXT, &s->budgets, NULL, 0, 0, NULL},
         {"batch", 0, ECD_OPTION_INT_LIST, &s->batches, NULL, 1, ECD_BENCH_MAX_BATCH, NULL},
         {"steps", 0, ECD_OPTION_INT, &s->steps, NULL, 1, 1000, NULL},
         {"runs", 0, ECD_OPTION_INT, &s->runs, NULL, 1, ECD_BENCH_MAX_RUNS, NULL},
@@ -46,6 +49,7 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
         {"threads", 0, ECD_OPTION_INT, &s->threads, NULL, 1, 1024, NULL},
         {"json", 0, ECD_OPTION_FLAG, &s->json, NULL, 0, 0, NULL},
         {"csv", 0, ECD_OPTION_TEXT, &s->csv, NULL, 0, 0, NULL},
+        {"compare", 0, ECD_OPTION_TEXT, &s->compare, NULL, 0, 0, NULL},
     };
     int first;
     *s = (ecd_bench_settings){.batches = {.values = {1}, .count = 1}, .runs = 5};
@@ -55,6 +59,10 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
     if (argc - first > 1)
         return ecd_fail(diag, ECD_USAGE, "%s: one MODEL is enough", argv[first + 1]);
     s->model = first < argc ? argv[first] : NULL;
+    if (s->model && s->has_synthetic)
+        return ecd_fail(diag, ECD_USAGE, "MODEL %s and --synthetic: expected one of them", s->model);
+    if (s->json && s->compare)
+        return ecd_fail(diag, ECD_USAGE, "--json and --compare: expected one of them, both print to standard output");
     return ECD_OK;
 }
 
@@ -65,15 +73,11 @@ static ecd_status plan(ecd_bench *b, ecd_diag *diag)
     ecd_model_folder folder = {0};
     ecd_transformer_info info;
     int64_t steps;
-    ecd_status status = ecd_find_model(s->model, &b->model_path, diag);
-    if (status)
-        return status;
-    size_t count = (size_t)s->batches.count * ECD_BENCH_PATHS * (size_t)s->runs;
-    b->model_name = ecd_model_name(b->model_path);
-    b->samples = calloc(count, sizeof *b->samples);
-    if (!b->model_name || !b->samples)
-        return ecd_fail_memory(diag, count * sizeof *b->samples, "the measurements");
-    status = ecd_model_folder_open(b->model_path, &folder, diag);
+    ecd_status status = ecd_bench_make_points(b, diag);
+    if (!status)
+        status = ecd_bench_find_folders(b, diag);
+    if (!status)
+        status = ecd_model_folder_open(b->model_path, &folder, diag);
     if (!status)
         status = ecd_transformer_describe(folder.transformer_class, folder.transformer, &info, diag);
     if (!status)
@@ -86,11 +90,12 @@ static ecd_status plan(ecd_bench *b, ecd_diag *diag)
     return status;
 }
 
-static void show_progress(const ecd_bench *b, int batch_index, int64_t run, ecd_bench_path path)
+static void show_progress(const ecd_bench *b, const ecd_bench_point *point, int64_t run, ecd_bench_path path)
 {
+    char text[ECD_BENCH_TEXT];
     if (!isatty(STDERR_FILENO))
         return;
-    fprintf(stderr, "\r\033[Kbatch %" PRId64 ", ", b->settings.batches.values[batch_index]);
+    fprintf(stderr, "\r\033[K%s, ", ecd_bench_point_text(point, text));
     if (run < 0)
         fprintf(stderr, "warming up, %s", ecd_bench_path_names[path]);
     else
@@ -104,42 +109,59 @@ static void clear_progress(void)
         fputs("\r\033[K", stderr);
 }
 
-// In turn, so that what else the machine does meets both paths; run -1 warms the page cache and the CPU.
-static ecd_status measure_batch(ecd_bench *b, int batch_index, ecd_diag *diag)
+// A path that does not fit a budget is a result, not a failure of the bench.
+static ecd_status measure_path(ecd_bench *b, int index, ecd_bench_path path, int64_t run, ecd_diag *diag)
 {
-    int64_t batch = b->settings.batches.values[batch_index];
-    for (int64_t run = -1; run < b->settings.runs; run++) {
-        for (int path = 0; path < ECD_BENCH_PATHS; path++) {
-            ecd_bench_sample sample;
-            show_progress(b, batch_index, run, (ecd_bench_path)path);
-            ecd_status status = ecd_bench_measure(b, (ecd_bench_path)path, batch, &sample, diag);
-            if (status)
-                return status;
-            if (run >= 0)
-                ecd_bench_samples(b, batch_index, (ecd_bench_path)path)[run] = sample;
-        }
+    ecd_bench_point *point = &b->points[index];
+    ecd_bench_sample sample;
+    if (point->refused[path])
+        return ECD_OK;
+    show_progress(b, point, run, path);
+    ecd_status status = ecd_bench_measure(b, path, point, &sample, diag);
+    if (status == ECD_RESOURCE && point->budget_bytes) {
+        point->refused[path] = true;
+        snprintf(point->reason[path], ECD_BENCH_REASON, "%.*s", ECD_BENCH_REASON - 1, diag->what);
+        return ECD_OK;
     }
-    return ECD_OK;
+    if (!status && run >= 0)
+        ecd_bench_samples(b, index, path)[run] = sample;
+    return status;
 }
 
+// In turn, so that what else the machine does meets both paths; run -1 warms the page cache and the CPU.
 static ecd_status measure(ecd_bench *b, ecd_diag *diag)
 {
     ecd_status status = ECD_OK;
-    for (int i = 0; !status && i < b->settings.batches.count; i++)
-        status = measure_batch(b, i, diag);
+    for (int i = 0; i < b->point_count; i++)
+        for (int64_t run = -1; run < b->settings.runs; run++)
+            for (int path = 0; !status && path < ECD_BENCH_PATHS; path++)
+                status = measure_path(b, i, (ecd_bench_path)path, run, diag);
     clear_progress();
     return status;
+}
+
+static ecd_status print(const ecd_bench *b, const cJSON *old, ecd_diag *diag)
+{
+    if (b->settings.json)
+        return ecd_bench_print_json(b, diag);
+    ecd_status status = ecd_bench_print_table(b, diag);
+    if (!status && old)
+        status = ecd_bench_print_comparison(b, old, diag);
+    return status ? status : ecd_app_flush_stdout(diag);
 }
 
 static ecd_status run(ecd_bench *b, ecd_diag *diag)
 {
     ecd_writer writer = {0};
+    cJSON *old = NULL;
     const char *csv = b->settings.csv;
-    ecd_status status = plan(b, diag);
+    ecd_status status = b->settings.compare ? ecd_bench_read_old(b->settings.compare, &old, diag) : ECD_OK;
+    if (!status)
+        status = plan(b, diag);
     if (!status && csv) // before measuring: an output that cannot be written is told at once
         status = ecd_writer_open(csv, &writer, diag);
     if (status)
-        return status;
+        goto out;
     status = measure(b, diag);
     if (!status && csv)
         status = ecd_bench_write_csv(b, &writer, diag);
@@ -147,9 +169,11 @@ static ecd_status run(ecd_bench *b, ecd_diag *diag)
         status = ecd_writer_commit(&writer, diag);
     if (csv)
         ecd_writer_abandon(&writer);
-    if (status)
-        return status;
-    return b->settings.json ? ecd_bench_print_json(b, diag) : ecd_bench_print_table(b, diag);
+    if (!status)
+        status = print(b, old, diag);
+out:
+    cJSON_Delete(old);
+    return status;
 }
 
 int ecd_cmd_bench(int argc, char **argv)
@@ -163,6 +187,9 @@ int ecd_cmd_bench(int argc, char **argv)
         status = run(&b, &diag);
     free(b.command);
     free(b.samples);
+    free(b.points);
+    for (int path = 0; path < ECD_BENCH_PATHS; path++)
+        free(b.folders[path]);
     free(b.model_path);
     free(b.model_name);
     return status ? ecd_app_fail(&diag) : ECD_OK;

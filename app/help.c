@@ -100,14 +100,19 @@ static const char inspect_text[] =
     "  --json            print one JSON object\n";
 
 static const char bench_text[] =
-    "ecdit bench [MODEL] [options]: what compression costs and saves\n"
+    "ecdit bench [MODEL | --synthetic NAME] [options]: what compression costs and saves\n"
     "\n"
     "  ecdit bench\n"
     "  ecdit bench DiT-XL-2-256-ecf8 --batch 1,4 --steps 10 --csv bench.csv\n"
+    "  ecdit bench --synthetic dit-xl-2-256 --steps 4 --budgets 400M,700M,900M,2G\n"
     "\n"
     "Draws the same classes and seeds from compressed (ecf8) and uncompressed (raw) weights in turn, each time in a\n"
     "process of its own, and compares the pictures: they must be the same to the last byte.\n"
-    "  --batch LIST      pictures drawn at once, one row a number (1)\n"
+    "  --synthetic NAME  dit-xl-2-256, dit-xl-2-512, dit-b-2-256, dit-s-2-256, dit-tiny: the published names,\n"
+    "                    shapes and form with random weights, rounded to FP8; made once (dit-xl: 5 GB of disk)\n"
+    "  --budgets LIST    memory budgets, such as 400M,1.5G; all is none. Both forms of the model are then on disk\n"
+    "  --scratch DIR     where what is made is kept ($XDG_CACHE_HOME/ecdit or ~/.cache/ecdit)\n"
+    "  --batch LIST      pictures drawn at once (1)\n"
     "  --steps N         denoising steps (the model's default, or 50)\n"
     "  --runs N          measurements of each path (5); one more before them is not counted\n"
     "  --backend NAME    auto, ref, cpu or cuda\n"
@@ -115,6 +120,7 @@ static const char bench_text[] =
     "  --threads N       (all processors)\n"
     "  --json            print one JSON object instead of the table\n"
     "  --csv FILE        also write the figures as CSV\n"
+    "  --compare OLD     also say what is slower or larger than in an earlier --json report\n"
     "\n"
     "Exit status 2 if a picture differs between the paths.\n";
 

@@ -36,8 +36,8 @@ const ecd_synthetic_model *ecd_synthetic_find(const char *name)
 static ecd_status write_text(const char *root, const char *name, char *text, ecd_diag *diag)
 {
     char *path = ecd_path_join(root, name);
-    ecd_status status = path && text ? ecd_file_write(path, text, strlen(text), diag)
-                                     : ecd_fail_memory(diag, 4096, "a config");
+    ecd_status status =
+        path && text ? ecd_file_write(path, text, strlen(text), diag) : ecd_fail_memory(diag, 4096, "a config");
     free(path);
     free(text);
     return status;
@@ -98,8 +98,8 @@ static ecd_status write_vae(const ecd_synthetic_model *m, const char *root, ecd_
     static const char *const kinds[] = {"DownEncoderBlock2D", "UpDecoderBlock2D"};
     char lists[2][160], *text = NULL;
     for (int i = 0; i < 2; i++)
-        snprintf(lists[i], sizeof lists[i], "[\n    \"%s\",\n    \"%s\",\n    \"%s\",\n    \"%s\"\n  ]", kinds[i], kinds[i],
-                 kinds[i], kinds[i]);
+        snprintf(lists[i], sizeof lists[i], "[\n    \"%s\",\n    \"%s\",\n    \"%s\",\n    \"%s\"\n  ]", kinds[i],
+                 kinds[i], kinds[i], kinds[i]);
     if (asprintf(&text,
                  "{\n  \"_class_name\": \"AutoencoderKL\",\n" SAVED
                  "  \"_name_or_path\": \"stabilityai/sd-vae-ft-ema\",\n  \"act_fn\": \"silu\",\n"
@@ -108,7 +108,8 @@ static ecd_status write_vae(const ecd_synthetic_model *m, const char *root, ecd_
                  "  \"layers_per_block\": 2,\n  \"norm_num_groups\": %lld,\n  \"out_channels\": 3,\n"
                  "  \"sample_size\": %lld,\n  \"up_block_types\": %s\n}\n",
                  (long long)m->vae_channels[0], (long long)m->vae_channels[1], (long long)m->vae_channels[2],
-                 (long long)m->vae_channels[3], lists[0], (long long)m->vae_groups, (long long)m->picture, lists[1]) < 0)
+                 (long long)m->vae_channels[3], lists[0], (long long)m->vae_groups, (long long)m->picture,
+                 lists[1]) < 0)
         text = NULL;
     return write_text(root, "vae/config.json", text, diag);
 }

@@ -1,12 +1,13 @@
-// Weights like those of trained models: Student's t with 5 degrees of freedom (its exponents' entropy in E4M3 with a scale
-// a row is close to that of the models in arXiv 2510.02676), times a deviation that differs from row to row.
+// Weights like those of trained models: Student's t with 5 degrees of freedom (its exponents' entropy in E4M3 with a
+// scale a row is close to that of the models in arXiv 2510.02676), times a deviation that differs from row to row.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/synthetic_internal.h"
 
-// |t| by its probability: a table of STEPS pieces, and a second one that divides the first's last piece, where the tail is.
+// |t| by its probability: a table of STEPS pieces, and a second one that divides the first's last piece, where the tail
+// is.
 enum { STEP_BITS = 12, STEPS = 1 << STEP_BITS };
 
 struct ecd_synthetic_table {
@@ -14,7 +15,7 @@ struct ecd_synthetic_table {
 };
 
 static const double HALF_PI = 1.57079632679489661923;
-static const float ROW_SPREAD = 0.3F;   // of the logarithm of a row's deviation
+static const float ROW_SPREAD = 0.3F;     // of the logarithm of a row's deviation
 static const float VECTOR_SPREAD = 0.02F; // of biases, and of a norm's weights around 1
 
 // P(|t| < x) of 5 degrees of freedom, x = sqrt(5) tan(angle).

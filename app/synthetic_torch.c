@@ -11,11 +11,11 @@
 
 enum {
     FOLDER_ROOM = 64,
-    ALIGNMENT = 64,      // of a storage's bytes in the file
-    LOCAL_HEADER = 30,   // bytes before an entry's name
-    EXTRA_HEADER = 4,    // of an extra field
+    ALIGNMENT = 64,         // of a storage's bytes in the file
+    LOCAL_HEADER = 30,      // bytes before an entry's name
+    EXTRA_HEADER = 4,       // of an extra field
     PADDING_FIELD = 0x4246, // "FB"
-    CHUNK = 4096,        // floats drawn at once
+    CHUNK = 4096,           // floats drawn at once
 };
 
 typedef struct storage {
