@@ -26,6 +26,7 @@ int ecd_cmd_compress(int argc, char **argv);
 int ecd_cmd_decompress(int argc, char **argv);
 int ecd_cmd_verify(int argc, char **argv);
 int ecd_cmd_inspect(int argc, char **argv);
+int ecd_cmd_diff(int argc, char **argv);
 int ecd_cmd_bench(int argc, char **argv);
 int ecd_cmd_bench_run(int argc, char **argv); // hidden: one measurement, started by bench
 

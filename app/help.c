@@ -11,6 +11,7 @@ static const char program_text[] =
     "  ecdit decompress SRC DST             and back, to the same bytes\n"
     "  ecdit verify A B                     do two model folders hold the same weights?\n"
     "  ecdit inspect PATH                   what is in a model, and how well it compresses\n"
+    "  ecdit diff A.png B.png               how far apart are two pictures?\n"
     "  ecdit bench                          what compression costs and saves, both ways side by side\n"
     "\n"
     "ecdit COMMAND --help says more. ecdit --version prints the version.\n"
@@ -93,11 +94,32 @@ static const char verify_text[] =
     "Exit status 0: the same, 2: not.\n";
 
 static const char inspect_text[] =
-    "ecdit inspect PATH [--json]: what is in a model folder or file, and how well it compresses\n"
+    "ecdit inspect PATH [options]: what is in a model folder or file, and how well it compresses\n"
     "\n"
     "  ecdit inspect weights/emoji\n"
+    "  ecdit inspect weights/emoji --plot exponents.png\n"
+    "  ecdit inspect DiT-XL-2-256 --what-if e4m3\n"
     "\n"
-    "  --json            print one JSON object\n";
+    "A line a tensor: how it is stored, bits a weight, the entropy of its exponents H(E) and of its bytes, and a\n"
+    "symmetric alpha-stable law fitted to its numbers: alpha with its standard error (2 is a normal law, less has\n"
+    "heavier tails), scale, the entropy of the law's own exponents, and the ECF8 paper's bounds of H(E) for it.\n"
+    "  --what-if e4m3    instead, what compress --quantize e4m3 would make of each tensor, without writing it\n"
+    "  --what-if ecf8    the same of compress alone, which is lossless\n"
+    "  --plot FILE       draw the exponents against the laws: .svg, or .png where cairo 2 is installed\n"
+    "  --json            print one JSON object, with more figures\n"
+    "\n"
+    "Exit status 2 if a tensor cannot be decoded: its line says why, and the others are shown.\n";
+
+static const char diff_text[] =
+    "ecdit diff A.png B.png [-o OUT.png] [--json]: how far apart are two pictures?\n"
+    "\n"
+    "  ecdit diff dog-0.png other/dog-0.png -o difference.png\n"
+    "\n"
+    "Says how many pixels and values (red, green, blue) differ, by how much at most and on average, and the PSNR.\n"
+    "  -o, --output FILE write the differences as a picture, amplified so that the largest shows\n"
+    "  --json            print one JSON object\n"
+    "\n"
+    "Exit status 0: the same, 2: not, or not to be compared (a bad file, another size).\n";
 
 static const char bench_text[] =
     "ecdit bench [MODEL | --synthetic NAME] [options]: what compression costs and saves\n"
@@ -131,6 +153,7 @@ const char *ecd_help_of(const char *command)
     } texts[] = {
         {"generate", generate_text}, {"compress", compress_text}, {"decompress", decompress_text},
         {"verify", verify_text},     {"inspect", inspect_text},   {"bench", bench_text},
+        {"diff", diff_text},
     };
     if (!command)
         return program_text;

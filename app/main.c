@@ -21,6 +21,7 @@ static const command commands[] = {
     {"decompress", ecd_cmd_decompress},
     {"verify", ecd_cmd_verify},
     {"inspect", ecd_cmd_inspect},
+    {"diff", ecd_cmd_diff},
     {"bench", ecd_cmd_bench},
     {"bench-run", ecd_cmd_bench_run}, // hidden: has no help
 };

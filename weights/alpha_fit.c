@@ -2,115 +2,234 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { SLICES = 8, AT_LEAST = 4096, MAGNITUDES = 1 << 15 };
+#include "weights/alpha_internal.h"
 
-typedef struct knot {
-    double at, value;
-} knot;
+enum { AT_LEAST = 4096, CELLS_AT_LEAST = 8, STEPS = 28, DROP_STEPS = 8 };
 
-static const knot alpha_of_ratio[] = { // table III
-    {2.439, 2.0},  {2.5, 1.916}, {2.6, 1.808}, {2.7, 1.729}, {2.8, 1.664}, {3.0, 1.563},  {3.2, 1.484}, {3.5, 1.391},
-    {4.0, 1.279},  {5.0, 1.128}, {6.0, 1.029}, {8.0, 0.896}, {10.0, 0.818}, {15.0, 0.698}, {25.0, 0.593},
-};
+static const double GOLDEN = 0.6180339887498949;
+static const double SHIFT = 1e-3;     // of alpha and of log2 scale, where derivatives are taken
+static const double UNLIKELY = 1e-12; // what a law gives no chance still has this one: a stray weight decides nothing
 
-static const knot width_of_alpha[] = { // table V
-    {0.5, 2.588}, {0.6, 2.337}, {0.7, 2.189}, {0.8, 2.098}, {0.9, 2.040}, {1.0, 2.000}, {1.1, 1.980}, {1.2, 1.965},
-    {1.3, 1.955}, {1.4, 1.946}, {1.5, 1.939}, {1.6, 1.933}, {1.7, 1.927}, {1.8, 1.921}, {1.9, 1.914}, {2.0, 1.908},
-};
+typedef struct search {
+    const ecd_alpha_table *table;
+    const ecd_alpha_cells *cells;
+    ecd_alpha_law law;
+    double from, to; // log2 scale lies between
+    double at;       // where it was best
+} search;
 
-static double interpolate(const knot *knots, size_t count, double at)
+static double chance(const ecd_alpha_law *law, double low, double high)
 {
-    size_t i = 1;
-    while (i + 1 < count && at > knots[i].at)
-        i++;
-    const knot *a = &knots[i - 1], *b = &knots[i];
-    return at <= a->at ? a->value : a->value + (b->value - a->value) * (at - a->at) / (b->at - a->at);
+    double p = ecd_alpha_above(law, low) - (isinf(high) ? 0 : ecd_alpha_above(law, high));
+    return p > UNLIKELY ? p : UNLIKELY;
 }
 
-static double value_of(ecd_dtype dtype, uint32_t magnitude)
+static double likelihood(const search *s, double log2_scale)
 {
-    switch (dtype) {
-    case ECD_E4M3: return ecd_from_e4m3((uint8_t)magnitude);
-    case ECD_E5M2: return ecd_from_e5m2((uint8_t)magnitude);
-    case ECD_BF16: return ecd_from_bf16((uint16_t)magnitude);
-    default: return ecd_from_f16((uint16_t)magnitude);
+    double sum = 0;
+    for (size_t i = 0; i < s->cells->count; i++) {
+        const ecd_alpha_cell *cell = &s->cells->cells[i];
+        sum += cell->all * log(chance(&s->law, cell->low - log2_scale, cell->high - log2_scale));
     }
+    return sum;
 }
 
-// The magnitude below which `share` of the weights lie. Those that share a magnitude are taken to lie evenly between
-// the middles to its neighbours.
-static double quantile(const uint64_t *counts, ecd_dtype dtype, uint64_t total, double share)
+// The likelihood of an alpha: that of its best scale (golden section).
+static double profile(search *s, double alpha)
 {
-    double target = share * (double)total, below = 0;
-    for (uint32_t m = 0; m < MAGNITUDES; m++) {
-        double here = (double)counts[m];
-        if (!counts[m] || below + here < target) {
-            below += here;
-            continue;
+    double from = s->from, to = s->to;
+    ecd_alpha_law_at(s->table, alpha, &s->law);
+    double a = to - GOLDEN * (to - from), b = from + GOLDEN * (to - from);
+    double at_a = likelihood(s, a), at_b = likelihood(s, b);
+    for (int i = 0; i < STEPS; i++) {
+        if (at_a > at_b) {
+            to = b;
+            b = a;
+            at_b = at_a;
+            a = to - GOLDEN * (to - from);
+            at_a = likelihood(s, a);
+        } else {
+            from = a;
+            a = b;
+            at_a = at_b;
+            b = from + GOLDEN * (to - from);
+            at_b = likelihood(s, b);
         }
-        double value = value_of(dtype, m), next = value_of(dtype, m + 1);
-        double low = m ? (value + value_of(dtype, m - 1)) / 2 : 0, high = isfinite(next) ? (value + next) / 2 : value;
-        return low + (high - low) * (target - below) / here;
     }
-    return INFINITY;
+    s->at = at_a > at_b ? a : b;
+    return fmax(at_a, at_b);
 }
 
-static bool fit(const uint64_t *counts, ecd_dtype dtype, ecd_alpha_fit *out)
+// log2 of the median, near which every law's scale lies.
+static double log2_median(const ecd_alpha_cells *cells, double total)
 {
-    const size_t ratios = sizeof alpha_of_ratio / sizeof *alpha_of_ratio;
-    uint64_t total = 0;
-    for (uint32_t m = 0; m < MAGNITUDES; m++)
-        total += counts[m];
-    double half = quantile(counts, dtype, total, 0.5), wide = quantile(counts, dtype, total, 0.9);
-    if (!total || !(half > 0) || !isfinite(wide) || wide / half > alpha_of_ratio[ratios - 1].at)
-        return false;
-    out->alpha = interpolate(alpha_of_ratio, ratios, wide / half);
-    out->scale =
-        2 * half / interpolate(width_of_alpha, sizeof width_of_alpha / sizeof *width_of_alpha, out->alpha);
-    return true;
+    double below = 0;
+    for (size_t i = 0; i < cells->count; i++) {
+        const ecd_alpha_cell *cell = &cells->cells[i];
+        below += cell->all;
+        if (2 * below >= total)
+            return isinf(cell->low) ? cell->high : cell->low;
+    }
+    return 0;
 }
 
-static void count_magnitudes(const uint8_t *elements, uint64_t first, uint64_t end, size_t element, uint64_t *counts)
+static double best_alpha(search *s)
 {
-    for (uint64_t i = first; i < end; i++) {
-        uint16_t bits = elements[i * element];
-        if (element == 2)
-            bits = (uint16_t)(bits | elements[2 * i + 1] << 8);
-        counts[bits & (element == 2 ? 0x7fff : 0x7f)]++;
+    double from = ECD_ALPHA_LEAST, to = 2;
+    double a = to - GOLDEN * (to - from), b = from + GOLDEN * (to - from);
+    double at_a = profile(s, a), at_b = profile(s, b);
+    for (int i = 0; i < STEPS; i++) {
+        if (at_a > at_b) {
+            to = b;
+            b = a;
+            at_b = at_a;
+            a = to - GOLDEN * (to - from);
+            at_a = profile(s, a);
+        } else {
+            from = a;
+            a = b;
+            at_a = at_b;
+            b = from + GOLDEN * (to - from);
+            at_b = profile(s, b);
+        }
+    }
+    return (from + to) / 2 > 2 - 2e-5 ? 2 : (from + to) / 2;
+}
+
+// How far from the best alpha the likelihood's logarithm has fallen by 1/2, in one direction.
+static double drop(search *s, double alpha, double best, double direction)
+{
+    double room = direction < 0 ? alpha - ECD_ALPHA_LEAST : 2 - alpha, near = 0, far = 2e-4;
+    while (far < room && best - profile(s, alpha + direction * far) < 0.5) {
+        near = far;
+        far *= 2;
+    }
+    if (far >= room)
+        return direction < 0 ? room : near;
+    for (int i = 0; i < DROP_STEPS; i++) {
+        double middle = (near + far) / 2;
+        if (best - profile(s, alpha + direction * middle) < 0.5)
+            near = middle;
+        else
+            far = middle;
+    }
+    return (near + far) / 2;
+}
+
+// Derivatives of the slices' likelihoods by alpha and by log2 scale, and of their sum.
+static void slopes(const search *s, double alpha, double log2_scale, double slices[ECD_ALPHA_SLICES][2], double sum[2])
+{
+    ecd_alpha_law below, above, here;
+    ecd_alpha_law_at(s->table, alpha - SHIFT, &below);
+    ecd_alpha_law_at(s->table, alpha + SHIFT, &above);
+    ecd_alpha_law_at(s->table, alpha, &here);
+    sum[0] = sum[1] = 0;
+    for (int k = 0; slices && k < ECD_ALPHA_SLICES; k++)
+        slices[k][0] = slices[k][1] = 0;
+    for (size_t i = 0; i < s->cells->count; i++) {
+        const ecd_alpha_cell *cell = &s->cells->cells[i];
+        double low = cell->low - log2_scale, high = cell->high - log2_scale;
+        double by[2] = {log(chance(&above, low, high) / chance(&below, low, high)) / (2 * SHIFT),
+                        log(chance(&here, low - SHIFT, high - SHIFT) / chance(&here, low + SHIFT, high + SHIFT)) /
+                            (2 * SHIFT)};
+        for (int d = 0; d < 2; d++) {
+            sum[d] += cell->all * by[d];
+            for (int k = 0; slices && k < ECD_ALPHA_SLICES; k++)
+                slices[k][d] += cell->counts[k] * by[d];
+        }
     }
 }
 
-ecd_status ecd_alpha_fit_of(const uint8_t *elements, uint64_t count, ecd_dtype dtype, ecd_alpha_fit *out,
-                            ecd_diag *diag)
+// The standard error that the slices' differences show: sqrt of (H^-1 (sum of g g') H^-1) at alpha.
+static double sandwich(const search *s, double alpha, double log2_scale)
 {
+    double slices[ECD_ALPHA_SLICES][2], here[2], left[2], right[2], up[2], down[2], square = 0;
+    if (alpha > 2 - 3 * SHIFT) // no room for derivatives
+        return 0;
+    slopes(s, alpha, log2_scale, slices, here);
+    slopes(s, alpha - SHIFT, log2_scale, NULL, left);
+    slopes(s, alpha + SHIFT, log2_scale, NULL, right);
+    slopes(s, alpha, log2_scale - SHIFT, NULL, down);
+    slopes(s, alpha, log2_scale + SHIFT, NULL, up);
+    double aa = (right[0] - left[0]) / (2 * SHIFT), uu = (up[1] - down[1]) / (2 * SHIFT);
+    double au = (right[1] - left[1] + up[0] - down[0]) / (4 * SHIFT), det = aa * uu - au * au;
+    if (!(det > 0))
+        return 0;
+    for (int k = 0; k < ECD_ALPHA_SLICES; k++) {
+        double g[2] = {slices[k][0] - here[0] / ECD_ALPHA_SLICES, slices[k][1] - here[1] / ECD_ALPHA_SLICES};
+        double move = (uu * g[0] - au * g[1]) / det;
+        square += move * move;
+    }
+    return sqrt(square * ECD_ALPHA_SLICES / (ECD_ALPHA_SLICES - 1));
+}
+
+void ecd_alpha_shares(const ecd_alpha_table *table, double alpha, double scale, ecd_dtype dtype, double shares[256])
+{
+    ecd_alpha_law law;
+    unsigned mantissa = ecd_alpha_mantissa_bits(dtype);
+    uint32_t end = ecd_alpha_magnitudes(dtype);
+    ecd_alpha_law_at(table, alpha, &law);
+    for (uint32_t e = 0; e < 256; e++) {
+        uint32_t first = e << mantissa, next = (e + 1) << mantissa;
+        shares[e] = 0;
+        if (first >= end)
+            continue;
+        double low = ecd_alpha_above(&law, log2(ecd_alpha_edge(dtype, first) / scale));
+        double high = next >= end ? 0 : ecd_alpha_above(&law, log2(ecd_alpha_edge(dtype, next) / scale));
+        shares[e] = low > high ? low - high : 0;
+    }
+}
+
+// How the law's exponents compare with those that are there.
+static void compare(const ecd_alpha_table *table, const ecd_alpha_counts *counts, double total, ecd_alpha_fit *fit)
+{
+    double shares[256];
+    unsigned mantissa = ecd_alpha_mantissa_bits(counts->dtype);
+    ecd_alpha_shares(table, fit->alpha, fit->scale, counts->dtype, shares);
+    for (uint32_t e = 0; e < 256; e++) {
+        uint64_t here = 0;
+        for (uint32_t m = e << mantissa; m < (e + 1) << mantissa && m < ECD_ALPHA_MAGNITUDES; m++)
+            for (int s = 0; s < ECD_ALPHA_SLICES; s++)
+                here += counts->magnitudes[s][m];
+        fit->misfit += fabs(shares[e] - (double)here / total) / 2;
+        fit->law_bits -= shares[e] > 0 ? shares[e] * log2(shares[e]) : 0;
+    }
+}
+
+static void fit_cells(search *s, ecd_alpha_fit *out)
+{
+    double alpha = best_alpha(s), best = profile(s, alpha), log2_scale = s->at;
+    out->alpha = alpha;
+    out->scale = exp2(log2_scale);
+    out->valid = alpha > ECD_ALPHA_LEAST + 1e-3;
+    out->low_bits = alpha / (1 + exp2(-alpha));
+    out->high_bits = alpha / (1 - exp2(-alpha));
+    if (!out->valid)
+        return;
+    double counted = fmax(drop(s, alpha, best, -1), alpha < 2 ? drop(s, alpha, best, 1) : 0);
+    out->alpha_error = fmax(counted, sandwich(s, alpha, log2_scale));
+}
+
+ecd_status ecd_alpha_fit_of(const ecd_alpha_table *table, const ecd_alpha_counts *counts, bool scaled,
+                            ecd_alpha_fit *out, ecd_diag *diag)
+{
+    ecd_alpha_cells cells;
+    double total = 0;
     *out = (ecd_alpha_fit){0};
-    if (count < AT_LEAST || (dtype != ECD_E4M3 && dtype != ECD_E5M2 && dtype != ECD_BF16 && dtype != ECD_F16))
-        return ECD_OK;
-    uint64_t *counts = calloc(2 * MAGNITUDES, sizeof *counts), *whole = counts + MAGNITUDES;
-    double sum = 0, squares = 0;
-    bool valid = true;
-    if (!counts)
-        return ecd_fail_memory(diag, 2 * MAGNITUDES * sizeof *counts, "fitting a law");
-    for (uint64_t i = 0; valid && i < SLICES; i++) {
-        ecd_alpha_fit slice = {0};
-        memset(counts, 0, MAGNITUDES * sizeof *counts);
-        count_magnitudes(elements, count / SLICES * i, i + 1 < SLICES ? count / SLICES * (i + 1) : count,
-                         ecd_dtype_size(dtype), counts);
-        for (uint32_t m = 0; m < MAGNITUDES; m++)
-            whole[m] += counts[m];
-        valid = fit(counts, dtype, &slice);
-        sum += slice.alpha;
-        squares += slice.alpha * slice.alpha;
+    ecd_status status = ecd_alpha_cells_new(counts, scaled, &cells, diag);
+    for (size_t i = 0; !status && i < cells.count; i++)
+        total += cells.cells[i].all;
+    bool sparse = !status && cells.count && isinf(cells.cells[0].low) && 2 * cells.cells[0].all > total;
+    if (!status && !sparse && total >= AT_LEAST && cells.count >= CELLS_AT_LEAST) {
+        search s = {.table = table, .cells = &cells};
+        double median = log2_median(&cells, total);
+        s.from = median - 2.5; // a law's median is 0.7 to 1.1 scales
+        s.to = median + 2.5;
+        fit_cells(&s, out);
+        if (out->valid && !scaled)
+            compare(table, counts, total, out);
     }
-    if (valid && fit(whole, dtype, out)) {
-        double spread = (squares - sum * sum / SLICES) / (SLICES - 1);
-        out->valid = true;
-        out->alpha_error = spread > 0 ? sqrt(spread / SLICES) : 0;
-        out->low_bits = out->alpha / (1 + exp2(-out->alpha));
-        out->high_bits = out->alpha / (1 - exp2(-out->alpha));
-    }
-    free(counts);
-    return ECD_OK;
+    free(cells.cells);
+    return status;
 }

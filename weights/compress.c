@@ -111,8 +111,7 @@ static bool is_torch_index(const ecd_tree *tree, const char *index)
     return false;
 }
 
-// Does the config beside this file describe a diffusion transformer?
-static bool is_transformer(const char *root, const char *path)
+bool ecd_is_transformer(const char *root, const char *path)
 {
     char *config = NULL;
     cJSON *json = NULL;
@@ -185,7 +184,7 @@ static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag 
     if (status)
         return status;
     job->torch = torch;
-    job->quantize = calls == &ecd_compress_calls && c->run.work.options->quantize_e4m3 && is_transformer(c->run.root, entry->path);
+    job->quantize = calls == &ecd_compress_calls && c->run.work.options->quantize_e4m3 && ecd_is_transformer(c->run.root, entry->path);
     return ecd_job_take_over(job, diag);
 }
 
