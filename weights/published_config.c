@@ -34,6 +34,8 @@ static ecd_status read_numbers(const cJSON *object, ecd_published_config *out, e
     if (!status)
         status = ecd_json_int(object, "bytes_per_thread", ECF8_PUBLISHED_THREAD_BYTES, ECF8_PUBLISHED_THREAD_BYTES,
                               ECF8_PUBLISHED_THREAD_BYTES, &bytes, diag);
+    if (!status && (threads & (threads - 1)))
+        status = ecd_fail(diag, ECD_DATA, "\"threads_per_block\" is %lld, expected a power of two", (long long)threads);
     if (!status)
         out->threads = (uint32_t)threads;
     return status;

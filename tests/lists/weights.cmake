@@ -1,4 +1,5 @@
 ecd_test(test_safetensors unit/test_safetensors.c LIBS ecd_weights)
+ecd_test(test_published_model unit/test_published_model.c unit/published_kernel.c LIBS ecd_weights)
 ecd_test(test_pickle unit/test_pickle.c unit/test_pickle_zip.c unit/torch_writer.c LIBS ecd_weights)
 ecd_test(test_checkpoint unit/test_checkpoint.c unit/torch_writer.c LIBS ecd_weights)
 ecd_test(test_model_folder unit/test_model_folder.c LIBS ecd_weights)
