@@ -81,7 +81,8 @@ static inline __m256i with_nibbles(__m256i entries, const uint8_t *plane, unsign
 // lanes of all streams are filled up before the first look-up. The indices go through memory on purpose: 32-byte
 // stores forward to 4-byte loads, which costs less than moving each out of a vector.
 static inline __attribute__((always_inline)) void group(ecf8_stream *s, part parts[][PARTS], unsigned count,
-                                                        __m256i bits, __m128i down, bool pairs, bool gather)
+                                                        __m256i bits, __m128i down, unsigned at, bool pairs,
+                                                        bool gather)
 {
     __m256i quads[2][PARTS], odd[2][PARTS];
     const unsigned steps = pairs ? 2 : 4;
@@ -112,12 +113,10 @@ static inline __attribute__((always_inline)) void group(ecf8_stream *s, part par
     for (unsigned k = 0; k < count; k++) {
 #pragma GCC unroll 4
         for (unsigned p = 0; p < PARTS; p++) {
-            const __m256i quad = pairs ? with_nibbles(quads[k][p], s[k].plane, p) : bytes(quads[k][p], odd[k][p]);
-            _mm256_storeu_si256((__m256i *)(void *)(s[k].out + p * 32), quad);
+            const __m256i quad = pairs ? with_nibbles(quads[k][p], s[k].plane + (size_t)at * (ECF8_GROUP / 2), p)
+                                       : bytes(quads[k][p], odd[k][p]);
+            _mm256_storeu_si256((__m256i *)(void *)(s[k].out + (size_t)at * ECF8_GROUP + p * 32), quad);
         }
-        s[k].out += ECF8_GROUP;
-        if (pairs)
-            s[k].plane += ECF8_GROUP / 2;
     }
 }
 
@@ -140,11 +139,11 @@ static inline __attribute__((always_inline)) void run(ecf8_stream *streams, unsi
         }
     }
     for (unsigned g = 0; g < groups; g++)
-        group(s, parts, count, bits, down, pairs, gather);
+        group(s, parts, count, bits, down, g, pairs, gather);
     for (unsigned k = 0; k < count; k++) {
         streams[k].lanes.words = s[k].lanes.words;
-        streams[k].plane = s[k].plane;
-        streams[k].out = s[k].out;
+        streams[k].plane += pairs ? groups * (size_t)(ECF8_GROUP / 2) : 0;
+        streams[k].out += groups * (size_t)ECF8_GROUP;
         for (unsigned p = 0; p < PARTS; p++) {
             _mm256_storeu_si256((__m256i *)(void *)(streams[k].lanes.window + p * 8), parts[k][p].window);
             _mm256_storeu_si256((__m256i *)(void *)(streams[k].lanes.valid + p * 8),

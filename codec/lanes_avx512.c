@@ -29,7 +29,7 @@ static inline v512 step(part *p, const uint8_t **words, const uint16_t *entries,
 }
 
 static inline __attribute__((always_inline)) void group(ecf8_stream *s, part parts[][PARTS], unsigned count,
-                                                        unsigned code_bits, bool pairs)
+                                                        unsigned code_bits, unsigned at, bool pairs)
 {
     v512 quads[2][PARTS], odd[2][PARTS];
     const unsigned steps = pairs ? 2 : 4;
@@ -52,14 +52,12 @@ static inline __attribute__((always_inline)) void group(ecf8_stream *s, part par
     for (unsigned k = 0; k < count; k++) {
 #pragma GCC unroll 2
         for (unsigned p = 0; p < PARTS; p++) {
-            const v512 quad = pairs ? v512_or(v512_and(quads[k][p], v512_set(ECF8_PAIR_BITS * 0x10001U)),
-                                              v512_spread_nibbles(v512_load(s[k].plane), (int)p))
-                                    : v512_bytes(quads[k][p], odd[k][p]);
-            v512_store(s[k].out + p * 64, quad);
+            const v512 quad =
+                pairs ? v512_or(v512_and(quads[k][p], v512_set(ECF8_PAIR_BITS * 0x10001U)),
+                                v512_spread_nibbles(v512_load(s[k].plane + (size_t)at * (ECF8_GROUP / 2)), (int)p))
+                      : v512_bytes(quads[k][p], odd[k][p]);
+            v512_store(s[k].out + (size_t)at * ECF8_GROUP + p * 64, quad);
         }
-        s[k].out += ECF8_GROUP;
-        if (pairs)
-            s[k].plane += ECF8_GROUP / 2;
     }
 }
 
@@ -79,11 +77,11 @@ static inline __attribute__((always_inline)) void run(ecf8_stream *streams, unsi
         }
     }
     for (unsigned g = 0; g < groups; g++)
-        group(s, parts, count, code_bits, pairs);
+        group(s, parts, count, code_bits, g, pairs);
     for (unsigned k = 0; k < count; k++) {
         streams[k].lanes.words = s[k].lanes.words;
-        streams[k].plane = s[k].plane;
-        streams[k].out = s[k].out;
+        streams[k].plane += pairs ? groups * (size_t)(ECF8_GROUP / 2) : 0;
+        streams[k].out += groups * (size_t)ECF8_GROUP;
         for (unsigned p = 0; p < PARTS; p++) {
             v512_store(streams[k].lanes.window + p * 16, parts[k][p].window);
             v512_store(streams[k].lanes.valid + p * 16, parts[k][p].valid);
