@@ -3,7 +3,7 @@
 
 #include "app/inspect.h"
 
-enum { NAME = 31, LONG_NAME = 44 };
+enum { NAME = 28, LONG_NAME = 44 };
 
 void ecd_inspect_add(ecd_inspect_totals *totals, const ecd_inspect_tensor *row)
 {
@@ -39,7 +39,7 @@ const char *ecd_inspect_mode(const ecd_inspect_tensor *row)
     if (!row->stored_bytes && row->raw_bytes)
         return "shared";
     if (row->published)
-        return "0.2.0";
+        return "ecf8-0.2.0";
     return row->coded ? names[row->mode] : "raw";
 }
 
@@ -95,9 +95,9 @@ static void print_plain(const ecd_inspect_tensor *row, bool first)
     char name[NAME + 8], shape[96];
     const ecd_tensor *t = row->tensor;
     if (first)
-        printf("%-*s %-4s %-11s %-8s %6s %5s %5s %7s %-13s %8s %-9s\n", NAME, "tensor", "type", "shape", "stored",
+        printf("%-*s %-4s %-11s %-10s %6s %5s %5s %7s %-13s %8s %s\n", NAME, "tensor", "type", "shape", "stored",
                "bits/w", "H(E)", "law's", "H(byte)", "alpha", "scale", "bounds");
-    printf("%-*s %-4s %-11s %-8s", NAME, shorten(t->name, NAME, name, sizeof name), type_of(t->dtype),
+    printf("%-*s %-4s %-11s %-10s", NAME, shorten(t->name, NAME, name, sizeof name), type_of(t->dtype),
            shape_of(t, shape, sizeof shape), ecd_inspect_mode(row));
     if (row->fault)
         printf(" BAD: %s", row->fault->what);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "weights/compress_internal.h"
+#include "weights/twins.h"
 
 enum { PIECE = 1 << 20 }; // weights read or decoded at once
 
@@ -165,19 +166,43 @@ static bool stored_before(const ecd_checkpoint *cp, size_t index)
     return false;
 }
 
-static ecd_status inspect_tensor(inspection *in, const ecd_checkpoint *cp, size_t index, const char *shown,
-                                 bool transformer, ecd_diag *diag)
+// A file being shown, and what compressing would do with it.
+typedef struct shown_file {
+    const char *name;
+    ecd_checkpoint *cp;
+    bool quantize;
+    size_t *twins; // owned; NULL: not known
+} shown_file;
+
+// Would compressing store the tensor as another name of one before it?
+static bool becomes_alias(const shown_file *f, size_t index)
 {
-    const ecd_tensor *tensor = &cp->tensors[index];
-    bool again = stored_before(cp, index);
+    const ecd_tensor *tensors = f->cp->tensors;
+    return f->twins && f->twins[index] != index &&
+           !(f->quantize && (ecd_what_if_quantizes(&tensors[index]) || ecd_what_if_quantizes(&tensors[f->twins[index]])));
+}
+
+static ecd_status what_if(const shown_file *f, size_t index, ecd_inspect_what_if *out, ecd_diag *diag)
+{
+    if (becomes_alias(f, index)) {
+        *out = (ecd_inspect_what_if){0};
+        return ECD_OK;
+    }
+    return ecd_what_if(&f->cp->tensors[index], f->quantize, out, diag);
+}
+
+static ecd_status inspect_tensor(inspection *in, const shown_file *f, size_t index, ecd_diag *diag)
+{
+    const ecd_tensor *tensor = &f->cp->tensors[index];
+    bool again = stored_before(f->cp, index);
     ecd_diag fault = {0};
-    ecd_inspect_tensor row = {.file = shown, .tensor = tensor, .table = in->table};
+    ecd_inspect_tensor row = {.file = f->name, .tensor = tensor, .table = in->table};
     row.raw_bytes = tensor->count * ecd_dtype_size(tensor->dtype);
     row.stored_bytes = again ? 0 : ecd_tensor_stored_bytes(tensor);
     row.what_if.bytes = row.stored_bytes;
     ecd_status status = measure(in, tensor, &row, &fault);
     if (!status && in->options->what_if && !again && tensor->encoding == ECD_ENCODING_RAW)
-        status = ecd_what_if(tensor, in->options->what_if_e4m3 && transformer, &row.what_if, &fault);
+        status = what_if(f, index, &row.what_if, &fault);
     if (status && status != ECD_DATA) {
         *diag = fault;
         return status;
@@ -194,11 +219,17 @@ static ecd_status inspect_tensor(inspection *in, const ecd_checkpoint *cp, size_
 
 static ecd_status inspect_file(inspection *in, const char *path, const char *shown, bool transformer, ecd_diag *diag)
 {
-    ecd_checkpoint *cp = NULL;
-    ecd_status status = ecd_tensor_file_resolved(path, &cp, diag);
-    for (size_t i = 0; !status && i < cp->count; i++)
-        status = inspect_tensor(in, cp, i, shown, transformer, diag);
-    ecd_checkpoint_close(cp);
+    shown_file f = {.name = shown, .quantize = transformer && in->options->what_if_e4m3};
+    ecd_status status = ecd_tensor_file_resolved(path, &f.cp, diag);
+    bool raw = in->options->what_if;
+    for (size_t i = 0; !status && i < f.cp->count; i++)
+        raw = raw && f.cp->tensors[i].encoding == ECD_ENCODING_RAW;
+    if (!status && raw)
+        status = ecd_twins_find(f.cp, &f.twins, diag);
+    for (size_t i = 0; !status && i < f.cp->count; i++)
+        status = inspect_tensor(in, &f, i, diag);
+    free(f.twins);
+    ecd_checkpoint_close(f.cp);
     return status;
 }
 

@@ -45,6 +45,8 @@ typedef bool (*ecd_inspect_callback)(void *opaque, const ecd_inspect_tensor *ten
 ecd_status ecd_inspect(const char *path, const ecd_inspect_options *options, ecd_inspect_callback callback,
                        void *opaque, ecd_diag *diag);
 
+// what_if.c. Would ecd_compress, told to quantise, round it to FP8? Internal.
+bool ecd_what_if_quantizes(const ecd_tensor *tensor);
 // what_if.c. Codes a raw tensor as ecd_compress does at its default level, and counts the bytes. Internal.
 ecd_status ecd_what_if(const ecd_tensor *tensor, bool quantize, ecd_inspect_what_if *out, ecd_diag *diag);
 

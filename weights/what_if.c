@@ -2,11 +2,16 @@
 #include "weights/compress_tensor.h"
 #include "weights/inspect.h"
 
+bool ecd_what_if_quantizes(const ecd_tensor *tensor)
+{
+    return tensor->dtype >= ECD_F32 && tensor->dtype <= ECD_BF16 && ecd_quantize_wants(tensor);
+}
+
 ecd_status ecd_what_if(const ecd_tensor *tensor, bool quantize, ecd_inspect_what_if *out, ecd_diag *diag)
 {
     const ecd_compress_options options = {.level = ECD_LEVEL_BALANCED, .quantize_e4m3 = quantize};
     const ecd_work work = {.options = &options, .threads = 1, .piece_bytes = ECD_PIECE_BYTES};
-    bool quantized = quantize && tensor->dtype >= ECD_F32 && tensor->dtype <= ECD_BF16 && ecd_quantize_wants(tensor);
+    bool quantized = quantize && ecd_what_if_quantizes(tensor);
     ecd_dtype dtype = quantized ? ECD_E4M3 : tensor->dtype;
     ecd_item item = {.tensor = tensor,
                      .quantized = quantized,
