@@ -17,10 +17,15 @@
 //
 // Encoding, in one call (ecf8_encode), or spread over threads with ecf8_plan_*.
 //
-// Memory: the library never allocates. The caller gives memory of the sizes that ecf8_*_bytes name; decoding uses up to
-// 32 KiB of stack besides, encoding up to 96 KiB.
+// Memory: the library never allocates and keeps nothing. The caller gives memory of the sizes that ecf8_*_bytes name, and
+// there is nothing to free; decoding uses up to 64 KiB of stack besides, encoding up to 96 KiB.
 // Threads: there is no global state. An ecf8_view and an ecf8_decoder are not changed after they were made: any number
-// of threads may decode from one at the same time, into memory that does not overlap.
+// of threads may decode from one at the same time, into memory that does not overlap. ECF8_CPU_AUTO and encoding read the
+// environment (getenv): a program must not change it meanwhile.
+// Units: a name with _bytes counts bytes, `offset_bytes` from the start of the blob; `count`, `first` and `tile_weights`
+// count weights. Weights are little endian and row-major.
+// Compatibility: numbers of enums stay as they are; types and calls change only with the first number of the version,
+// which is the shared library's (libecf8.so.1). Link with pkg-config ecf8, or CMake's ecf8::ecf8 and ecf8::ecf8_static.
 // Hostile input: every field is checked before use; no blob, whatever its bytes, makes the library read or write
 // outside what it was given. Every changed bit and every truncation of a blob is found by ecf8_open or by decoding
 // with ECF8_VERIFY.

@@ -399,7 +399,7 @@ enum { INSTRUMENTED = 1 };
 #else
 enum { INSTRUMENTED = 0 };
 #endif
-enum { STACK = 1 << 20, DECODING = 64 << 10, ENCODING = 192 << 10, OVERHEAD = 16 << 10 }; // ecf8.h, "Memory"
+enum { STACK = 1 << 20, DECODING = 64 << 10, ENCODING = 96 << 10, OVERHEAD = 16 << 10 }; // ecf8.h, "Memory"
 
 static coded shared;
 
@@ -413,11 +413,15 @@ static void *only_decode(void *argument)
 
 static void *only_encode(void *argument)
 {
-    const ecf8_params params = {ECF8_E4M3, 0, 0, ECF8_DENSITY_BEST, 0};
-    uint64_t bytes;
-    uint8_t *blob = ecf8_made_blob(shared.weights, 200000, &params, &bytes);
-    *(ecf8_status *)argument |= blob ? ECF8_OK : ECF8_ERR_SPACE;
-    free(blob);
+    for (ecf8_dtype dtype = ECF8_E4M3; dtype <= ECF8_F16; dtype++)
+        for (ecf8_density density = ECF8_DENSITY_FAST; density <= ECF8_DENSITY_BALANCED; density++) {
+            const ecf8_params params = {dtype, 0, 0, density, 0};
+            const uint64_t count = 200000 / ecf8_dtype_bytes(dtype);
+            uint64_t bytes;
+            uint8_t *blob = ecf8_made_blob(shared.weights, count, &params, &bytes);
+            *(ecf8_status *)argument |= blob ? ECF8_OK : ECF8_ERR_SPACE;
+            free(blob);
+        }
     return NULL;
 }
 
