@@ -212,9 +212,34 @@ static ecd_status plan_published(compression *c, ecd_diag *diag)
     return ecd_publish_plan_make(c->run.root, &c->run.tree, &c->publish, diag);
 }
 
+static bool is_published(const ecd_tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        if (ecd_publish_is_pattern_file(tree->entries[i].path))
+            return true;
+    return false;
+}
+
+// Of a source in published ECF8 what compressing would write anew is left out.
+static void leave_out_marks(ecd_tree *tree)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < tree->count; i++) {
+        ecd_tree_entry *entry = &tree->entries[i];
+        if (ecd_publish_is_pattern_file(entry->path) || !strcmp(entry->path, ECD_MANIFEST_NAME))
+            free(entry->path);
+        else
+            tree->entries[kept++] = *entry;
+    }
+    tree->count = kept;
+}
+
 static ecd_status plan(compression *c, ecd_diag *diag)
 {
     ecd_status status = c->run.work.options->published ? plan_published(c, diag) : ECD_OK;
+    c->run.work.expands = !status && !c->run.work.publish && !c->run.single && is_published(&c->run.tree);
+    if (c->run.work.expands)
+        leave_out_marks(&c->run.tree);
     for (size_t i = 0; !status && i < c->run.tree.count; i++) {
         const ecd_tree_entry *entry = &c->run.tree.entries[i];
         if (!strcmp(entry->path, ECD_MANIFEST_NAME)) {

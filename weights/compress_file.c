@@ -9,6 +9,7 @@
 #include "weights/coded.h"
 #include "weights/compress_header.h"
 #include "weights/compress_tensor.h"
+#include "weights/published.h"
 #include "weights/twins.h"
 
 enum {
@@ -44,13 +45,15 @@ static bool is_alias(const file_work *f, size_t i)
 static ecd_item item_of(const file_work *f, const ecd_tensor *tensor)
 {
     bool quantized = ecd_original_quantizes(&f->original, tensor);
+    bool expanded = tensor->encoding != ECD_ENCODING_RAW;
     ecd_dtype dtype = quantized ? ECD_E4M3 : tensor->dtype;
     return (ecd_item){.tensor = tensor,
                       .quantized = quantized,
                       .coded = ecd_item_codes(tensor, dtype),
                       .dtype = dtype,
+                      .expanded = expanded,
                       .elements = tensor->data,
-                      .size_bytes = quantized ? tensor->count : tensor->size_bytes};
+                      .size_bytes = quantized || expanded ? tensor->count : tensor->size_bytes};
 }
 
 // First what stays raw for certain: its elements keep the alignment that they had, containers need none.
@@ -63,7 +66,7 @@ static ecd_status list_items(file_work *f, ecd_diag *diag)
     for (int coded = 0; coded < 2; coded++)
         for (size_t i = 0; i < count; i++) {
             ecd_item item = item_of(f, &f->cp->tensors[i]);
-            if (is_alias(f, i) || (item.coded || item.quantized) != (coded != 0))
+            if (is_alias(f, i) || (item.coded || item.quantized || item.expanded) != (coded != 0))
                 continue;
             item.held_bytes = ecd_item_holds(&item, f->job->work);
             f->items[f->item_count++] = item;
@@ -71,12 +74,26 @@ static ecd_status list_items(file_work *f, ecd_diag *diag)
     return ECD_OK;
 }
 
-static ecd_status check_source(const file_work *f, ecd_diag *diag)
+static ecd_status resolve(ecd_checkpoint *cp, ecd_diag *diag)
 {
-    bool coded = f->cp->note_count > 0;
+    ecd_status status = ecd_names_update(cp, diag);
+    if (!status)
+        status = ecd_checkpoint_index(cp, diag);
+    return status ? status : ecd_ecf8_resolve(cp, diag);
+}
+
+// Published ECF8 is expanded on the way, with the files beside that only carry notes; our own is what there should be in
+// the end.
+static ecd_status check_source(file_work *f, ecd_diag *diag)
+{
+    bool coded = false, noted = f->cp->note_count > 0;
     for (size_t i = 0; i < f->cp->count; i++)
         coded |= ecd_ends_with(f->cp->tensors[i].name, ".ecf8");
-    if (!coded)
+    if (!coded && !f->job->torch && (ecd_published_any(f->cp) || (noted && f->job->work->expands))) {
+        f->original.expand = true;
+        return resolve(f->cp, diag);
+    }
+    if (!coded && !noted)
         return ECD_OK;
     ecd_fail(diag, ECD_USAGE, "holds ECF8 tensors already, expected an uncompressed file");
     ecd_diag_file(diag, f->cp->files[0]->path);
@@ -293,11 +310,12 @@ static ecd_status file_close(ecd_job *job, ecd_diag *diag)
 {
     file_work *f = job->own;
     ecd_status status = ecd_tensors_writer_note(&f->writer, "ecf8.header", f->original.plain, diag);
-    if (f->original.kept) {
+    if (f->original.kept)
         ecd_hash_end(&f->hash, job->sha256);
-        if (!status)
-            status = ecd_tensors_writer_note(&f->writer, "ecf8.sha256", job->sha256, diag);
-    }
+    else if (f->original.expand && ecd_note_value(f->cp, "header") && ecd_note_value(f->cp, "sha256"))
+        snprintf(job->sha256, sizeof job->sha256, "%s", ecd_note_value(f->cp, "sha256")); // of the same original
+    if (!status && *job->sha256)
+        status = ecd_tensors_writer_note(&f->writer, "ecf8.sha256", job->sha256, diag);
     for (size_t i = 0; !status && i < f->item_count; i++)
         status = list_item(f, &f->items[i], diag);
     for (size_t i = 0; !status && i < f->cp->count; i++)

@@ -56,7 +56,23 @@ static bool plain_add_quantized(cJSON *header, const ecd_tensor *tensor, uint64_
     return ok;
 }
 
-// The header of a file that cannot be given back as it was: torch's, or one whose weights are quantised.
+static uint64_t plain_bytes(const ecd_tensor *t)
+{
+    return t->encoding == ECD_ENCODING_RAW ? t->size_bytes : t->count * ecd_dtype_size(t->dtype);
+}
+
+// The notes that we write: the new file gets its own.
+static void drop_notes(cJSON *metadata)
+{
+    for (cJSON *entry = metadata->child, *next; entry; entry = next) {
+        next = entry->next;
+        if (!strncmp(entry->string, "ecf8.", 5))
+            cJSON_Delete(cJSON_DetachItemViaPointer(metadata, entry));
+    }
+}
+
+// The header of a file that cannot be given back as it was: torch's, one whose weights are quantised, or published ECF8
+// that others wrote.
 static char *make_plain(const ecd_original *o)
 {
     cJSON *header = cJSON_CreateObject(), *metadata = cJSON_Duplicate(o->metadata, 1);
@@ -66,7 +82,7 @@ static char *make_plain(const ecd_original *o)
         const ecd_tensor *t = &o->cp->tensors[i];
         ok = ecd_original_quantizes(o, t)
                  ? plain_add_quantized(header, t, &at)
-                 : plain_add(header, t->name, ecd_original_dtype(o, t), t->shape, t->dims, t->size_bytes, &at);
+                 : plain_add(header, t->name, ecd_original_dtype(o, t), t->shape, t->dims, plain_bytes(t), &at);
     }
     char *text = ok ? cJSON_PrintUnformatted(header) : NULL, *padded = NULL;
     size_t length = text ? strlen(text) : 0, whole = (length + 7) / 8 * 8;
@@ -106,13 +122,16 @@ ecd_status ecd_original_read(ecd_original *original, ecd_diag *diag)
     bool quantized = false;
     for (size_t i = 0; i < o->cp->count; i++)
         quantized |= ecd_original_quantizes(o, &o->cp->tensors[i]);
-    o->kept = !quantized;
+    o->kept = !quantized && !o->expand;
     o->metadata = cJSON_DetachItemFromObjectCaseSensitive(o->header, "__metadata__");
     if (!cJSON_IsObject(o->metadata)) {
         cJSON_Delete(o->metadata);
         o->metadata = cJSON_CreateObject();
     }
-    o->plain = !o->metadata ? NULL : quantized ? make_plain(o) : strndup(text, length);
+    const char *noted = o->expand && !quantized ? ecd_note_value(o->cp, "header") : NULL;
+    if (o->metadata && o->expand)
+        drop_notes(o->metadata);
+    o->plain = !o->metadata ? NULL : noted ? strdup(noted) : o->kept ? strndup(text, length) : make_plain(o);
     return o->plain ? ECD_OK : ecd_fail_memory(diag, length, "a header");
 }
 
@@ -155,7 +174,7 @@ uint64_t ecd_original_room(const ecd_original *original, const size_t *twins)
         const ecd_tensor *t = &original->cp->tensors[i];
         uint64_t name = printed_length(t->name);
         longest = name > longest ? name : longest;
-        data_bytes += t->size_bytes + (ecd_original_quantizes(original, t) ? (uint64_t)t->shape[0] * sizeof(float) : 0);
+        data_bytes += plain_bytes(t) + (ecd_original_quantizes(original, t) ? (uint64_t)t->shape[0] * sizeof(float) : 0);
     }
     uint64_t digits = digits_of(data_bytes);
     for (size_t i = 0; i < original->cp->count; i++) {

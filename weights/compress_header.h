@@ -10,6 +10,7 @@ typedef struct cJSON cJSON;
 typedef struct ecd_original {
     const ecd_checkpoint *cp; // borrowed
     bool torch, quantize;     // what becomes of the tensors
+    bool expand;              // of published ECF8: what it was made from counts, as its notes say
     bool kept;                // decompressing gives back the very file
     char *plain;              // the header that decompressing writes; owned
     cJSON *header, *metadata; // owned; no header for a torch file

@@ -79,6 +79,7 @@ struct ecd_work {
     ecd_work_report *report;
     ecd_work_progress progress;
     const struct ecd_publish_plan *publish; // NULL unless published ECF8 is written
+    bool expands;                           // published ECF8 is read
     uint64_t start_ns;
     unsigned threads;
     uint64_t piece_bytes; // of a task

@@ -33,7 +33,7 @@ uint64_t ecd_item_holds(const ecd_item *item, const ecd_work *work)
     uint64_t held = item->coded ? ecf8_plan_bytes(item->tensor->count, &params) : 0;
     if (item->coded && item->size_bytes <= KEEP_MAPPED)
         held += item->size_bytes;
-    return held + (item->quantized ? item->size_bytes : 0);
+    return held + (item->quantized || item->expanded ? item->size_bytes : 0);
 }
 
 static void set_stage(ecd_item *item, ecd_stage stage, uint64_t units, uint64_t step)
@@ -54,7 +54,7 @@ static void set_tiles(ecd_item *item, ecd_stage stage, const ecd_work *work)
 void ecd_item_begin(ecd_item *item, const ecd_work *work)
 {
     (void)work;
-    if (item->coded || item->quantized)
+    if (item->coded || item->quantized || item->expanded)
         set_stage(item, ECD_STAGE_BEGIN, 1, 1);
     else
         set_stage(item, ECD_STAGE_PLACE, 0, 0);
@@ -101,7 +101,11 @@ static void advance(ecd_item *item, const ecd_work *work)
 {
     switch (item->stage) {
     case ECD_STAGE_BEGIN:
-        go_to(item, item->quantized ? ECD_STAGE_QUANTIZE : ECD_STAGE_SCAN, work);
+        go_to(item,
+              item->quantized ? ECD_STAGE_QUANTIZE
+              : item->coded   ? ECD_STAGE_SCAN
+                              : ECD_STAGE_PLACE,
+              work);
         break;
     case ECD_STAGE_QUANTIZE: go_to(item, item->coded ? ECD_STAGE_SCAN : ECD_STAGE_PLACE, work); break;
     case ECD_STAGE_SCAN: go_to(item, ECD_STAGE_DECIDE, work); break;
@@ -132,6 +136,22 @@ uint64_t ecd_item_stored_bytes(const ecd_item *item)
     return item->front ? item->blob_bytes : item->size_bytes;
 }
 
+static ecd_status expand(ecd_item *item, ecd_diag *diag)
+{
+    const ecd_tensor *t = item->tensor;
+    ecd_coded coded;
+    uint8_t *tables = malloc(ECF8_DECODER_MAX_BYTES);
+    item->codes = malloc(item->size_bytes + 1);
+    item->elements = item->codes;
+    ecd_status status = tables && item->codes ? ecd_coded_open(t, t->data, t->size_bytes, &coded, diag)
+                                              : ecd_fail_memory(diag, item->size_bytes, "a decoded tensor");
+    if (!status)
+        status = ecd_coded_decode(&coded, item->codes, true, tables, ECF8_DECODER_MAX_BYTES, diag);
+    ecd_file_dont_need(t->file, t->offset_bytes, t->size_bytes);
+    free(tables);
+    return status;
+}
+
 static ecd_status begin(ecd_item *item, const ecd_work *work, ecd_diag *diag)
 {
     const ecd_tensor *t = item->tensor;
@@ -142,8 +162,9 @@ static ecd_status begin(ecd_item *item, const ecd_work *work, ecd_diag *diag)
             return ecd_fail_memory(diag, t->count, "a quantised tensor");
         item->elements = item->codes;
     }
-    if (!item->coded)
-        return ECD_OK;
+    ecd_status status = item->expanded ? expand(item, diag) : ECD_OK;
+    if (status || !item->coded)
+        return status;
     ecf8_params params = params_of(item, work);
     uint64_t bytes = ecf8_plan_bytes(t->count, &params);
     if (!bytes || bytes > SIZE_MAX)
@@ -216,7 +237,7 @@ static ecd_status copy_range(ecd_item *item, const ecd_task *task, ecd_writer *w
 static bool source_of(const ecd_item *item, const ecd_task *task, uint64_t *begin, uint64_t *size)
 {
     const ecd_tensor *t = item->tensor;
-    if ((item->quantized && item->stage != ECD_STAGE_QUANTIZE) || !item->units)
+    if ((item->quantized && item->stage != ECD_STAGE_QUANTIZE) || item->expanded || !item->units)
         return false;
     double each = (double)t->size_bytes / (double)item->units;
     *begin = (uint64_t)(each * (double)task->first);

@@ -29,11 +29,12 @@ typedef struct ecd_item {
     const ecd_tensor *tensor;
     ecd_stage stage;
     bool quantized, coded;
+    bool expanded; // from published ECF8: decoded whole before it is coded
     uint64_t units, step, next, finished; // of the stage: tiles, rows or bytes
     ecd_dtype dtype;                      // as stored
     const uint8_t *elements;              // as stored, but for the coding
     uint64_t size_bytes;                  // of the elements
-    uint8_t *codes;                       // owned; elements of a quantised tensor
+    uint8_t *codes;                       // owned; elements of a quantised or an expanded tensor
     float *scale;                         // owned; one a row
     void *memory;                         // owned; of the plan
     ecf8_plan *plan;

@@ -30,10 +30,25 @@ static void hash_text(const char *text, char sum[ECD_HASH_TEXT])
     ecd_hash_end(&hash, sum);
 }
 
+// Without the marks of a copy in published ECF8.
+static ecd_status unmarked(char **text, ecd_status (*unmark)(const char *text, char **out, ecd_diag *diag),
+                           ecd_diag *diag)
+{
+    char *plain = NULL;
+    ecd_status status = unmark(*text, &plain, diag);
+    if (!status && plain) {
+        free(*text);
+        *text = plain;
+    }
+    return status;
+}
+
 static ecd_status config_open(ecd_job *job, ecd_diag *diag)
 {
     char *text = NULL, *marked = NULL;
     ecd_status status = read_text(job->from, ECD_CONFIG_MAX_BYTES, &text, diag);
+    if (!status && job->work->expands)
+        status = unmarked(&text, ecd_config_unmark, diag);
     if (!status && (status = job->work->publish ? ecd_config_mark_published(text, &marked, diag)
                                               : ecd_config_mark(text, &marked, diag)))
         ecd_diag_file(diag, job->from);
@@ -100,6 +115,10 @@ ecd_status ecd_compress_index(ecd_work *work, const char *from, const char *to, 
     *sha256 = 0;
     if (status)
         return status;
+    if (work->expands && (status = unmarked(&text, ecd_index_unmark, diag))) {
+        free(text);
+        return status;
+    }
     if (torch) {
         char *renamed = ecd_index_renamed(text);
         free(text);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "weights/compress_internal.h"
+#include "weights/compress_header.h"
 #include "weights/json.h"
 #include "weights/reader.h"
 
@@ -25,6 +25,7 @@ typedef struct part {
 typedef struct file_work {
     ecd_checkpoint *cp;
     cJSON *header;
+    ecd_original made; // of published ECF8 that others wrote: its header names no original's
     part *parts; // in the order of their bytes
     size_t count, first; // first: not done
     uint64_t data_start, size_bytes; // of the file to write
@@ -140,6 +141,14 @@ static ecd_status open_original(ecd_job *job, file_work *f, const char *text, ec
     return status;
 }
 
+static bool holds_groups(const ecd_checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->count; i++)
+        if (cp->tensors[i].encoding == ECD_ENCODING_PUBLISHED)
+            return true;
+    return false;
+}
+
 static ecd_status file_open(ecd_job *job, ecd_diag *diag)
 {
     file_work *f = job->own = calloc(1, sizeof *f);
@@ -153,6 +162,12 @@ static ecd_status file_open(ecd_job *job, ecd_diag *diag)
     if (status)
         return status;
     const char *text = ecd_note_value(f->cp, "header");
+    if (!text && holds_groups(f->cp)) {
+        f->made = (ecd_original){.cp = f->cp, .expand = true};
+        if ((status = ecd_original_read(&f->made, diag)))
+            return status;
+        text = f->made.plain;
+    }
     if (text)
         return open_original(job, f, text, diag);
     job->calls->free(job); // it was not compressed
@@ -308,6 +323,7 @@ static void file_free(ecd_job *job)
     free(f->in_flight);
     free(f->parts);
     cJSON_Delete(f->header);
+    ecd_original_free(&f->made);
     ecd_checkpoint_close(f->cp);
     free(f);
     job->own = NULL;

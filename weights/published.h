@@ -24,6 +24,9 @@ struct ecd_published_group {
 // is: the rest may lie in another.
 ecd_status ecd_published_resolve(ecd_checkpoint *cp, ecd_diag *diag);
 
+// Have any of the tensors, as files hold them, a group's names?
+bool ecd_published_any(const ecd_checkpoint *cp);
+
 // Is this the name of a buffer that was replaced, of a file of that name (without folder)?
 bool ecd_published_part_of(const ecd_checkpoint *cp, const char *name, const char *file_name);
 

@@ -278,7 +278,7 @@ bool ecd_published_part_of(const ecd_checkpoint *cp, const char *name, const cha
     return found && !strcmp(found->file_name, file_name);
 }
 
-static bool any_group(const ecd_checkpoint *cp)
+bool ecd_published_any(const ecd_checkpoint *cp)
 {
     for (size_t i = 0; i < cp->count; i++) {
         size_t length = strlen(cp->tensors[i].name);
@@ -291,7 +291,7 @@ static bool any_group(const ecd_checkpoint *cp)
 ecd_status ecd_published_resolve(ecd_checkpoint *cp, ecd_diag *diag)
 {
     finder f = {.cp = cp, .before = cp->count, .diag = diag};
-    if (!any_group(cp))
+    if (!ecd_published_any(cp))
         return ECD_OK;
     f.taken = calloc(cp->count, sizeof *f.taken);
     ecd_status status = f.taken ? ecd_published_config_read(cp->files[0]->path, &f.config, diag)

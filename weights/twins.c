@@ -64,7 +64,8 @@ ecd_status ecd_twins_find(const ecd_checkpoint *cp, size_t **twins, ecd_diag *di
     }
     for (size_t i = 0; i < count; i++) {
         (*twins)[i] = i;
-        if (cp->tensors[i].size_bytes >= SMALL_BYTES && cp->tensors[i].dtype)
+        if (cp->tensors[i].size_bytes >= SMALL_BYTES && cp->tensors[i].dtype &&
+            cp->tensors[i].encoding == ECD_ENCODING_RAW)
             samples[kept++] = (sample){.hash = hash_sample(&cp->tensors[i]), .index = i};
         ecd_file_dont_need(cp->tensors[i].file, cp->tensors[i].offset_bytes, cp->tensors[i].size_bytes);
     }

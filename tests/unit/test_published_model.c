@@ -91,6 +91,17 @@ static void published_files(void **state)
         assert_int_equal(ecf8_crc32c(0, bytes, counts[i]), sums[i]);
         assert_int_equal(ecd_tensor_file_open(path, false, &raw, &diag), ECD_OK);
         assert_int_equal(ecd_checkpoint_index(raw, &diag), ECD_OK);
+        ecd_work_report report;
+        ecd_checkpoint *back = NULL;
+        const uint64_t size = counts[i];
+        remove("published.plain.safetensors");
+        assert_int_equal(ecd_decompress(path, "published.plain.safetensors", &plain, &report, &diag), ECD_OK);
+        assert_int_equal(ecd_checkpoint_open("published.plain.safetensors", &back, &diag), ECD_OK);
+        weight = ecd_checkpoint_find(back, "block.weight");
+        assert_true(weight && weight->encoding == ECD_ENCODING_RAW && weight->size_bytes == size);
+        assert_memory_equal(weight->data, bytes, size);
+        ecd_checkpoint_close(back);
+        remove("published.plain.safetensors");
         uint8_t *same = by_kernel(raw, "block", &count);
         assert_int_equal(count, counts[i]);
         assert_memory_equal(bytes, same, count);
@@ -206,6 +217,20 @@ static void check_model(const char *source)
         same_file(path, other);
     }
     assert_false(ecd_path_exists("published.back/transformer/pattern_dict.json"));
+    // From the published format to ours: as if it had been compressed from the original.
+    remove_folder("published.ours");
+    remove_folder("published.direct");
+    assert_int_equal(ecd_compress("published.new", "published.ours", &plain, &report, &diag), ECD_OK);
+    assert_int_equal(ecd_compress(source, "published.direct", &plain, &report, &diag), ECD_OK);
+    assert_int_equal(ecd_verify(source, "published.ours", &plain, &report, &diag), ECD_OK);
+    same_file("published.ours/ecf8.sha256", "published.direct/ecf8.sha256");
+    same_file("published.ours/transformer/config.json", "published.direct/transformer/config.json");
+    assert_false(ecd_path_exists("published.ours/transformer/pattern_dict.json"));
+    remove_folder("published.back");
+    assert_int_equal(ecd_decompress("published.ours", "published.back", &plain, &report, &diag), ECD_OK);
+    same_file(path, "published.back/transformer/diffusion_pytorch_model.safetensors");
+    remove_folder("published.ours");
+    remove_folder("published.direct");
     remove_folder("published.back");
     remove_folder("published.new");
 }
