@@ -40,7 +40,7 @@ ecd_status ecd_bench_make_points(ecd_bench *b, ecd_diag *diag)
     ecd_status status = parse_budgets(b->settings.budgets, budgets, &count, diag);
     if (status)
         return status;
-    size_t points = (size_t)(count * batches->count), samples = points * ECD_BENCH_PATHS * (size_t)b->settings.runs;
+    size_t points = (size_t)(count * batches->count), samples = points * ECD_BENCH_PATHS * (size_t)(b->settings.runs + 1);
     b->points = calloc(points, sizeof *b->points);
     b->samples = calloc(samples, sizeof *b->samples);
     if (!b->points || !b->samples)

@@ -43,7 +43,7 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
         {"budgets", 0, ECD_OPTION_TEXT, &s->budgets, NULL, 0, 0, NULL},
         {"batch", 0, ECD_OPTION_INT_LIST, &s->batches, NULL, 1, ECD_BENCH_MAX_BATCH, NULL},
         {"steps", 0, ECD_OPTION_INT, &s->steps, NULL, 1, 1000, NULL},
-        {"runs", 0, ECD_OPTION_INT, &s->runs, NULL, 1, ECD_BENCH_MAX_RUNS, NULL},
+        {"runs", 0, ECD_OPTION_INT, &s->runs, NULL, 0, ECD_BENCH_MAX_RUNS, NULL},
         {"backend", 0, ECD_OPTION_CHOICE, &s->backend, NULL, 0, 0, ecd_backend_names},
         {"compute", 0, ECD_OPTION_CHOICE, &s->compute, NULL, 0, 0, ecd_compute_names},
         {"threads", 0, ECD_OPTION_INT, &s->threads, NULL, 1, 1024, NULL},
@@ -150,6 +150,14 @@ static ecd_status print(const ecd_bench *b, const cJSON *old, ecd_diag *diag)
     return status ? status : ecd_app_flush_stdout(diag);
 }
 
+// --runs 0: the folders are made, or found, and named; nothing is measured.
+static ecd_status print_folders(const ecd_bench *b, ecd_diag *diag)
+{
+    for (int path = 0; path < ECD_BENCH_PATHS; path++)
+        printf("%-4s %s\n", ecd_bench_path_names[path], b->folders[path]);
+    return ecd_app_flush_stdout(diag);
+}
+
 static ecd_status run(ecd_bench *b, ecd_diag *diag)
 {
     ecd_writer writer = {0};
@@ -158,6 +166,10 @@ static ecd_status run(ecd_bench *b, ecd_diag *diag)
     ecd_status status = b->settings.compare ? ecd_bench_read_old(b->settings.compare, &old, diag) : ECD_OK;
     if (!status)
         status = plan(b, diag);
+    if (!status && !b->settings.runs) {
+        status = print_folders(b, diag);
+        goto out;
+    }
     if (!status && csv) // before measuring: an output that cannot be written is told at once
         status = ecd_writer_open(csv, &writer, diag);
     if (status)

@@ -136,7 +136,7 @@ static const char bench_text[] =
     "  --scratch DIR     where what is made is kept ($XDG_CACHE_HOME/ecdit or ~/.cache/ecdit)\n"
     "  --batch LIST      pictures drawn at once (1)\n"
     "  --steps N         denoising steps (the model's default, or 50)\n"
-    "  --runs N          measurements of each path (5); one more before them is not counted\n"
+    "  --runs N          measurements of each path (5); one more before them is not counted. 0: make folders only\n"
     "  --backend NAME    auto, ref, cpu or cuda\n"
     "  --compute TYPE    auto, f32 or bf16\n"
     "  --threads N       (all processors)\n"
