@@ -1,4 +1,5 @@
 // ecdit generate: from classes and seeds to picture files.
+#include "app/budget.h"
 #include "app/common.h"
 #include "app/find_model.h"
 #include "app/generate.h"
@@ -39,11 +40,42 @@ static ecd_status plan(ecd_generate *g, ecd_diag *diag)
         status = ecd_generate_plan_pictures(g, diag);
     if (!status)
         status = ecd_generate_plan_files(g, diag);
-    if (!status)
-        status = ecd_generate_check_weights(g, diag);
     return status;
 }
 
+// What the sheet of --grid will take: sides are known from the model only when it is open, so by their usual factor.
+static uint64_t sheet_bytes(const ecd_generate *g)
+{
+    const ecd_settings *s = &g->settings;
+    uint64_t side = (uint64_t)g->info.sample_size * 8;
+    uint64_t width = s->size.width ? (uint64_t)s->size.width : side;
+    uint64_t height = s->size.height ? (uint64_t)s->size.height : side;
+    return s->grid ? (uint64_t)g->count * width * height * 3 : 0;
+}
+
+static ecd_status open_pipeline(ecd_generate *g, ecd_diag *diag)
+{
+    const ecd_settings *s = &g->settings;
+    char *rates = ecd_rates_file();
+    const ecd_pipeline_options options = {
+        .model = g->model_path,
+        .backend = g->backend,
+        .store = {.mode = (ecd_weights_mode)s->weights,
+                  .read_ahead = true,
+                  .budget_bytes = s->memory_budget ? s->memory_budget : ecd_default_budget(),
+                  .outside_bytes = sheet_bytes(g),
+                  .rates_file = rates},
+        .max_pictures = g->batch,
+        .height = s->size.height,
+        .width = s->size.width,
+        .guidance = s->guidance > 1,
+    };
+    ecd_status status = ecd_pipeline_open(&options, &g->pipeline, diag);
+    free(rates);
+    return status;
+}
+
+// Pictures share the decoding of weights in a batch, so as many at once as the budget takes.
 static ecd_status open_model(ecd_generate *g, ecd_diag *diag)
 {
     const ecd_settings *s = &g->settings;
@@ -51,20 +83,11 @@ static ecd_status open_model(ecd_generate *g, ecd_diag *diag)
     ecd_status status = ecd_backend_open(&backend, &g->backend, diag);
     if (status)
         return status;
-    // Under a budget one picture at a time: the least that activations can take.
-    g->batch = s->memory_budget ? 1 : g->count < ECD_GENERATE_BATCH ? (int64_t)g->count : ECD_GENERATE_BATCH;
-    const ecd_pipeline_options options = {
-        .model = g->model_path,
-        .backend = g->backend,
-        .store = {.mode = (ecd_weights_mode)s->weights, .read_ahead = true},
-        .max_pictures = g->batch,
-        .height = s->size.height,
-        .width = s->size.width,
-        .guidance = s->guidance > 1,
-    };
-    status = ecd_pipeline_open(&options, &g->pipeline, diag);
+    g->batch = g->count < ECD_GENERATE_BATCH ? (int64_t)g->count : ECD_GENERATE_BATCH;
+    while ((status = open_pipeline(g, diag)) == ECD_RESOURCE && g->batch > 1)
+        g->batch /= 2;
     if (!status)
-        status = ecd_generate_check_budget(g, diag);
+        ecd_generate_tell_plan(g);
     if (!status)
         status = ecd_interrupt_check(diag);
     if (status)

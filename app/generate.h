@@ -23,7 +23,7 @@ typedef struct ecd_settings {
     int sampler;          // 0: the model's own; see ecd_generate_sampler
     int weights, backend, compute;
     int64_t threads; // 0: all
-    uint64_t memory_budget; // 0: none
+    uint64_t memory_budget; // 0: what is free
     bool grid, show, json, quiet;
     bool has_class, has_count, has_seed; // given beside --replay
     bool overridden; // a setting beside --replay that may change the picture
@@ -64,13 +64,9 @@ const char *ecd_generate_sampler(int index); // settings.sampler as ecd_draw tak
 // generate_plan.c: the pictures, their files, all checked before anything is computed.
 ecd_status ecd_generate_plan_pictures(ecd_generate *g, ecd_diag *diag);
 ecd_status ecd_generate_plan_files(ecd_generate *g, ecd_diag *diag);
-// Refuses weights that cannot fit --memory-budget, before they are loaded.
-ecd_status ecd_generate_check_weights(const ecd_generate *g, ecd_diag *diag);
-// The same for all that was planned on opening.
-ecd_status ecd_generate_check_budget(ecd_generate *g, ecd_diag *diag);
-
 // generate_output.c: progress, files, standard output.
 void ecd_generate_progress(void *user, ecd_phase phase, int done, int total);
+void ecd_generate_tell_plan(const ecd_generate *g); // what was planned, for people
 void ecd_generate_clear_progress(ecd_generate *g);
 ecd_status ecd_generate_sink(void *user, int64_t index, const uint8_t *rgb, int64_t height, int64_t width, ecd_diag *diag);
 ecd_status ecd_generate_write_sheet(ecd_generate *g, ecd_diag *diag);

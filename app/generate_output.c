@@ -12,6 +12,19 @@
 #include <string.h>
 #include <unistd.h>
 
+void ecd_generate_tell_plan(const ecd_generate *g)
+{
+    ecd_pipeline_report report;
+    char text[512];
+    ecd_pipeline_report_get(g->pipeline, &report);
+    bool decided = g->settings.memory_budget ||
+                   report.store.plan.counts[ECD_BLOCK_DECODED] + report.store.plan.counts[ECD_BLOCK_STREAMED] > 0;
+    if (g->settings.quiet || (!decided && !isatty(STDERR_FILENO)))
+        return;
+    ecd_pipeline_plan_text(&report, text, sizeof text);
+    fprintf(stderr, "ecdit: plan: %s\n", text);
+}
+
 void ecd_generate_clear_progress(ecd_generate *g)
 {
     if (g->progress_shown)
@@ -123,6 +136,29 @@ static bool add_pictures(const ecd_generate *g, cJSON *list)
     return true;
 }
 
+// What became of the weights under the budget, and what it was chosen for.
+static bool add_memory_plan(const ecd_pipeline_report *r, cJSON *plan)
+{
+    const ecd_store_report *s = &r->store;
+    char text[512];
+    ecd_pipeline_plan_text(r, text, sizeof text);
+    return cJSON_AddStringToObject(plan, "memory", text) &&
+           cJSON_AddNumberToObject(plan, "predicted_peak_bytes", (double)s->planned_bytes) &&
+           cJSON_AddNumberToObject(plan, "blocks_expanded", s->plan.counts[ECD_BLOCK_READY]) &&
+           cJSON_AddNumberToObject(plan, "blocks_decoded", s->plan.counts[ECD_BLOCK_DECODED]) &&
+           cJSON_AddNumberToObject(plan, "blocks_streamed", s->plan.counts[ECD_BLOCK_STREAMED]) &&
+           cJSON_AddNumberToObject(plan, "blocks_streamed_raw", (double)s->streamed_raw) &&
+           cJSON_AddNumberToObject(plan, "blocks_bytes", (double)s->plan.held_bytes) &&
+           cJSON_AddNumberToObject(plan, "program_bytes", (double)r->program_bytes) &&
+           cJSON_AddNumberToObject(plan, "canvas_bytes", (double)r->canvas_bytes) &&
+           cJSON_AddBoolToObject(plan, "vae_staged", r->vae_staged) &&
+           cJSON_AddNumberToObject(plan, "decode_bytes_per_s", s->rates.decode) &&
+           cJSON_AddNumberToObject(plan, "read_bytes_per_s", s->rates.read) &&
+           cJSON_AddNumberToObject(plan, "multiplies_per_s", s->rates.multiply) &&
+           cJSON_AddNumberToObject(plan, "predicted_step_seconds", s->plan.seconds) &&
+           cJSON_AddBoolToObject(plan, "direct_io", s->direct);
+}
+
 static bool add_plan(const ecd_generate *g, cJSON *plan)
 {
     const ecd_settings *s = &g->settings;
@@ -144,7 +180,7 @@ static bool add_plan(const ecd_generate *g, cJSON *plan)
            cJSON_AddNumberToObject(plan, "buffer_bytes", (double)r->store.buffer_bytes) &&
            cJSON_AddNumberToObject(plan, "activation_bytes", (double)r->activation_bytes) &&
            cJSON_AddNumberToObject(plan, "vae_bytes", (double)r->vae_bytes) &&
-           cJSON_AddNumberToObject(plan, "vae_weights_bytes", (double)r->vae_weights_bytes);
+           cJSON_AddNumberToObject(plan, "vae_weights_bytes", (double)r->vae_weights_bytes) && add_memory_plan(r, plan);
 }
 
 static ecd_status print_json(const ecd_generate *g, ecd_diag *diag)
@@ -158,9 +194,11 @@ static ecd_status print_json(const ecd_generate *g, ecd_diag *diag)
               cJSON_AddNumberToObject(seconds, "vae", (double)r->vae_ns * 1e-9) &&
               cJSON_AddNumberToObject(seconds, "decode", (double)r->store.decode_ns * 1e-9) &&
               cJSON_AddNumberToObject(seconds, "decode_exposed", (double)r->store.exposed_ns * 1e-9) &&
+              cJSON_AddNumberToObject(seconds, "read", (double)r->store.read_ns * 1e-9) &&
               cJSON_AddNumberToObject(seconds, "total", (double)(ecd_now_ns() - g->start_ns) * 1e-9) &&
               cJSON_AddNumberToObject(root, "peak_rss_bytes", (double)ecd_peak_rss_bytes()) &&
               cJSON_AddNumberToObject(root, "weights_bytes", (double)r->store.weights_bytes) &&
+              cJSON_AddNumberToObject(root, "read_bytes", (double)r->store.read_bytes) &&
               (plan = cJSON_AddObjectToObject(root, "plan")) && add_plan(g, plan);
     char *text = ok ? cJSON_Print(root) : NULL;
     cJSON_Delete(root);

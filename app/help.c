@@ -49,7 +49,9 @@ static const char generate_text[] =
     "  --backend NAME    auto, ref (plain C, slow, the same everywhere), cpu or cuda\n"
     "  --compute TYPE    auto, f32 or bf16\n"
     "  --threads N       (all processors); never changes a picture\n"
-    "  --memory-budget B refuse before drawing if weights and activations need more, such as 800M or 2G\n";
+    "  --memory-budget B all that the run may take, such as 800M or 2G (what the machine or its cgroup has free): as much\n"
+    "                    as fits stays expanded, the rest is decoded at each use or read from disk; never changes a\n"
+    "                    picture; too little is refused with the least that works\n";
 
 static const char compress_text[] =
     "ecdit compress SRC DST [options]: make a compressed copy of a model folder\n"

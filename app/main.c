@@ -1,11 +1,13 @@
 // ecdit: dispatch to the subcommands.
 #define _GNU_SOURCE
+#include "app/bus_fault.h"
 #include "app/common.h"
 #include "app/help.h"
 #include "app/nearest.h"
 
 #include "base/cpu.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,6 +78,10 @@ static int run(int argc, char **argv)
         if (ecd_cpu_init(&diag))
             return ecd_app_fail(&diag);
         ecd_interrupt_catch();
+        ecd_bus_fault_catch();
+        // glibc else raises the size from which an allocation goes back to the system when it is freed, up to 32 MB:
+        // then what is freed still counts, and no plan could say how much.
+        mallopt(M_MMAP_THRESHOLD, 128 << 10);
         return commands[i].run(argc, argv);
     }
     return fail_unknown(argv[0]);

@@ -134,18 +134,6 @@ static void load_part(ecd_vae_parts *parts, ecd_vae_part *part, const ecd_block 
     }
 }
 
-// Gives back the pages of a part's tensors: they are packed now, and would else be resident twice.
-static void give_back(const ecd_vae_parts *parts, const ecd_vae_part *part)
-{
-    char name[ECD_VAE_NAME + 16];
-    for (int i = 0; i < 2; i++) {
-        snprintf(name, sizeof name, "%s%s", part->prefix, part->tensors[i].name);
-        const ecd_tensor *tensor = ecd_checkpoint_find(parts->cp, name);
-        if (tensor && tensor->file)
-            ecd_file_dont_need(tensor->file, tensor->offset_bytes, tensor->size_bytes);
-    }
-}
-
 // The store checks all parts at once and decodes them one after another into one buffer: the backend's packed copies
 // are what stays, so that no weight is held twice.
 ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag)
@@ -158,7 +146,7 @@ ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag)
     }
     for (int i = 0; i < parts->count; i++)
         specs[i] = (ecd_block_spec){.prefix = parts->items[i].prefix, .tensors = parts->items[i].tensors, .count = 2};
-    ecd_store_options options = {.mode = ECD_WEIGHTS_AUTO, .buffers = 1};
+    ecd_store_options options = {.mode = ECD_WEIGHTS_AUTO, .buffers = 1, .once = true};
     ecd_status status = ecd_store_open(parts->cp, parts->be, specs, parts->count, &options, &store, diag);
     for (int i = 0; i < parts->count && !status; i++) {
         ecd_block block;
@@ -167,7 +155,6 @@ ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag)
             break;
         load_part(parts, &parts->items[i], &block);
         ecd_store_release(store, i);
-        give_back(parts, &parts->items[i]);
         status = ecd_backend_check(parts->be, diag);
     }
     ecd_store_close(store);

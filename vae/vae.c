@@ -2,38 +2,69 @@
 
 #include <stdlib.h>
 
-ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
-                        ecd_vae **out, ecd_diag *diag)
+static ecd_vae_info info_of(const ecd_vae_config *c, uint64_t weights_bytes)
 {
-    *out = NULL;
+    return (ecd_vae_info){.latent_channels = c->latent_channels,
+                          .in_channels = c->in_channels,
+                          .out_channels = c->out_channels,
+                          .factor = (int64_t)1 << (c->levels - 1),
+                          .scaling_factor = c->scaling_factor,
+                          .shift_factor = c->shift_factor,
+                          .weights_bytes = weights_bytes};
+}
+
+// All of a VAE but its weights.
+static ecd_status declare(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+                          ecd_vae **out, ecd_diag *diag)
+{
     ecd_vae *vae = calloc(1, sizeof *vae);
     if (!vae)
         return ecd_fail_memory(diag, sizeof *vae, "a VAE");
     vae->be = be;
     vae->has_encoder = with_encoder;
     vae->parts = (ecd_vae_parts){.be = be, .cp = cp};
-    uint64_t before = be->ops->memory_bytes(be);
     ecd_status status = ecd_vae_config_read(config, &vae->config, diag);
-    if (status)
-        goto out;
+    if (status) {
+        ecd_vae_close(vae);
+        return status;
+    }
     ecd_vae_decoder_declare(&vae->parts, &vae->config, &vae->decoder);
     if (with_encoder)
         ecd_vae_encoder_declare(&vae->parts, &vae->config, &vae->encoder);
-    status = ecd_vae_parts_load(&vae->parts, diag);
-    if (status)
-        goto out;
-    const ecd_vae_config *c = &vae->config;
-    uint64_t after = be->ops->memory_bytes(be);
-    vae->info = (ecd_vae_info){.latent_channels = c->latent_channels,
-                               .in_channels = c->in_channels,
-                               .out_channels = c->out_channels,
-                               .factor = (int64_t)1 << (c->levels - 1),
-                               .scaling_factor = c->scaling_factor,
-                               .shift_factor = c->shift_factor,
-                               .weights_bytes = vae->parts.held_bytes + (after > before ? after - before : 0)};
     *out = vae;
-    vae = NULL;
-out:
+    return ECD_OK;
+}
+
+ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+                        ecd_vae **out, ecd_diag *diag)
+{
+    ecd_vae *vae = NULL;
+    *out = NULL;
+    uint64_t before = be->ops->memory_bytes(be);
+    ecd_status status = declare(config, cp, be, with_encoder, &vae, diag);
+    if (!status)
+        status = ecd_vae_parts_load(&vae->parts, diag);
+    if (status) {
+        ecd_vae_close(vae);
+        return status;
+    }
+    uint64_t after = be->ops->memory_bytes(be);
+    vae->info = info_of(&vae->config, vae->parts.held_bytes + (after > before ? after - before : 0));
+    *out = vae;
+    return ECD_OK;
+}
+
+ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, int64_t height,
+                           int64_t width, ecd_vae_info *out, uint64_t *decode_bytes, ecd_diag *diag)
+{
+    ecd_vae *vae = NULL;
+    ecd_status status = declare(config, cp, be, false, &vae, diag);
+    if (!status && vae->parts.no_memory)
+        status = ecd_fail_memory(diag, 0, "the VAE's list of parts");
+    if (!status) {
+        *out = info_of(&vae->config, ecd_vae_parts_bytes(&vae->parts));
+        *decode_bytes = ecd_vae_decode_bytes(vae, height, width);
+    }
     ecd_vae_close(vae);
     return status;
 }

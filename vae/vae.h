@@ -9,16 +9,20 @@ typedef struct ecd_vae ecd_vae;
 
 typedef struct ecd_vae_info {
     int64_t latent_channels, in_channels, out_channels;
-    int64_t factor;          // pixels a latent's side: 2^(levels - 1)
-    float scaling_factor;    // decode takes latents / scaling_factor + shift_factor
-    float shift_factor;      // 0 where the config has none
-    uint64_t weights_bytes;  // held in backend memory
+    int64_t factor;         // pixels a latent's side: 2^(levels - 1)
+    float scaling_factor;   // decode takes latents / scaling_factor + shift_factor
+    float shift_factor;     // 0 where the config has none
+    uint64_t weights_bytes; // held in backend memory
 } ecd_vae_info;
 
 // Reads the config and all decoder (and, if with_encoder, encoder) tensors of the checkpoint: names, shapes and types
 // are checked before anything is computed. The checkpoint may be closed afterwards; the backend must outlive the VAE.
-ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder, ecd_vae **out,
-                        ecd_diag *diag);
+ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+                        ecd_vae **out, ecd_diag *diag);
+// What a VAE will be, before its weights are read: weights_bytes of the info is what they take at most, *decode_bytes
+// what decoding latents of height x width does.
+ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, int64_t height,
+                           int64_t width, ecd_vae_info *out, uint64_t *decode_bytes, ecd_diag *diag);
 void ecd_vae_close(ecd_vae *vae); // NULL is allowed
 const ecd_vae_info *ecd_vae_get_info(const ecd_vae *vae);
 
@@ -28,7 +32,8 @@ uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
 
 // latents: host f32 [latent_channels, height, width], as the sampler leaves them (scaling and shift are applied here).
 // picture: host f32 [out_channels, factor * height, factor * width] in about -1..1, not clamped.
-ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture, ecd_diag *diag);
+ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
+                          ecd_diag *diag);
 
 // picture: host f32 [in_channels, height, width] in -1..1, sides multiples of factor.
 // mean, logvar: host f32 [latent_channels, height / factor, width / factor]; unscaled; logvar clamped to [-30, 20].

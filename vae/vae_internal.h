@@ -82,6 +82,9 @@ void ecd_vae_declare_linear(ecd_vae_parts *parts, ecd_vae_linear *linear, int64_
 ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag);
 void ecd_vae_parts_free(ecd_vae_parts *parts);
 
+// measure.c: what the parts will hold at most once they are loaded.
+uint64_t ecd_vae_parts_bytes(const ecd_vae_parts *parts);
+
 static inline ecd_conv_shape ecd_vae_conv3(int64_t in, int64_t out)
 {
     return (ecd_conv_shape){

@@ -18,6 +18,7 @@ static ecd_status acquire_ranked(ecd_store *store, int index, ecd_diag *diag)
     pthread_mutex_lock(&store->lock);
     block->users++; // now already: the other threads must not take its place away between filling and lending
     store->cursor = block->rank;
+    store->resting = false;
     bool there = is_there(store, block);
     uint64_t start = there ? 0 : ecd_now_ns();
     pthread_cond_broadcast(&store->work); // the blocks after it may be read and decoded from now
@@ -80,6 +81,15 @@ void ecd_store_release(ecd_store *store, int index)
     if (store->blocks[index].users > 0)
         store->blocks[index].users--;
     pthread_cond_broadcast(&store->work);
+    pthread_mutex_unlock(&store->lock);
+}
+
+void ecd_store_rest(ecd_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    store->resting = true;
+    ecd_store_empty(store);
+    ecd_store_give_back(store);
     pthread_mutex_unlock(&store->lock);
 }
 

@@ -56,6 +56,7 @@ typedef struct ecd_store_options {
     // With one the store plans. ECD_WEIGHTS_ECF8 then encodes nothing at opening: what is raw in the file stays raw.
     uint64_t budget_bytes;  // of the whole process at its peak; 0: no plan
     uint64_t outside_bytes; // of it, that others hold at the peak
+    uint64_t aside_bytes;   // of it, that others hold while no block is used, after ecd_store_rest: a VAE's
     int64_t rows;           // rows of activations that meet each matrix in a pass, for the time that a pass takes
     const char *rates_file; // keeps measured rates from run to run; NULL: measured anew. Borrowed while opening
     void (*disturb)(void);  // for tests of the threads: called wherever another thread may get ahead; NULL otherwise
@@ -75,6 +76,7 @@ typedef struct ecd_store_report {
     ecd_plan plan;          // of the blocks that are not resident
     ecd_rates rates;        // that it was made with; 0 where nothing had to be measured
     uint64_t streamed_raw;  // of plan.counts[ECD_BLOCK_STREAMED], blocks that are raw on disk
+    bool together;          // aside_bytes are there beside all that the store holds: it need not rest
     uint64_t planned_bytes; // of the process at its peak, as predicted: at most the budget
 } ecd_store_report;
 
@@ -92,6 +94,10 @@ void ecd_store_close(ecd_store *store); // NULL is allowed
 // fails.
 ecd_status ecd_store_acquire(ecd_store *store, int block, ecd_block *out, ecd_diag *diag);
 void ecd_store_release(ecd_store *store, int block);
+
+// Gives back all memory whose content can be decoded or read again: blocks that are decoded, and mapped pages. No block
+// may be held. The next acquire goes on as the first did.
+void ecd_store_rest(ecd_store *store);
 
 void ecd_store_report_get(const ecd_store *store, ecd_store_report *out);
 

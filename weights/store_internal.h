@@ -117,8 +117,8 @@ struct ecd_store {
     pthread_cond_t done;  // a work has left ECD_PLACE_FILLING
     pthread_t decoder, readers[ECD_STORE_READERS];
     bool decoder_runs, reader_runs[ECD_STORE_READERS];
-    bool stop;
-    int cursor; // rank of the block acquired last, -1 before the first
+    bool stop, resting; // resting: the other threads begin nothing until the next acquire
+    int cursor;         // rank of the block acquired last, -1 before the first
     ecd_store_report report;
 
     pthread_t warmer; // walks the mapped weights so that they are in memory before compute wants them
@@ -140,6 +140,8 @@ ecd_status ecd_store_measure(ecd_store *store, ecd_rates *out, ecd_diag *diag);
 
 // store_memory.c
 ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag);
+void ecd_store_drop_pages(ecd_store *store);
+void ecd_store_give_back(ecd_store *store); // the memory of all buffers and slots, and mapped pages
 uint64_t ecd_store_scale_count(const ecd_store_unit *unit);
 // What a stretch of a file takes while its pages are mapped.
 uint64_t ecd_store_page_bytes(uint64_t offset_bytes, uint64_t size_bytes);
@@ -150,6 +152,7 @@ static inline uint64_t ecd_store_aligned(uint64_t size)
 
 // store_schedule.c: all under the lock, which they give up while they work.
 ecd_status ecd_store_obtain(ecd_store *store, int block, ecd_diag *diag);
+void ecd_store_empty(ecd_store *store); // waits for works to end and forgets what they brought
 void *ecd_store_decoder_main(void *store);
 void *ecd_store_reader_main(void *store);
 

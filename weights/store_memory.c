@@ -1,7 +1,9 @@
+#define _GNU_SOURCE
 #include "weights/store_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 uint64_t ecd_store_scale_count(const ecd_store_unit *unit)
@@ -125,4 +127,29 @@ ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag)
     if (!status)
         status = allocate_staging(store, diag);
     return status;
+}
+
+void ecd_store_drop_pages(ecd_store *store)
+{
+    for (size_t i = 0; i < ecd_checkpoint_file_count(store->cp); i++) {
+        const ecd_file *file = ecd_checkpoint_file(store->cp, i);
+        ecd_file_dont_need(file, 0, file->size_bytes);
+    }
+}
+
+// The whole pages of a stretch of our own memory become empty ones, which take no memory until they are written.
+static void empty_pages(const uint8_t *memory, uint64_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)memory + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)memory + size) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+void ecd_store_give_back(ecd_store *store)
+{
+    ecd_store_drop_pages(store);
+    empty_pages(store->slot_memory, store->slot_bytes * (uint64_t)store->slot_count);
+    for (int i = 0; i < store->buffer_count; i++)
+        empty_pages(store->buffers[i].staging, size_of(store, &store->buffers[i]));
 }

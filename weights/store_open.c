@@ -196,15 +196,6 @@ static void count_bytes(ecd_store *store)
         }
 }
 
-// What was looked at on opening lies all over the files: those pages count until they are given back.
-static void drop_pages(ecd_store *store)
-{
-    for (size_t i = 0; i < ecd_checkpoint_file_count(store->cp); i++) {
-        const ecd_file *file = ecd_checkpoint_file(store->cp, i);
-        ecd_file_dont_need(file, 0, file->size_bytes);
-    }
-}
-
 ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag)
 {
     scratch s = {0};
@@ -225,7 +216,8 @@ ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_
         status = ecd_backend_check(store->be, diag);
     if (!status)
         count_bytes(store);
-    drop_pages(store);
+    // What was looked at on opening lies all over the files: those pages count until they are given back.
+    ecd_store_drop_pages(store);
     free(s.elements);
     free(s.host);
     free(s.tables);

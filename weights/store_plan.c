@@ -80,10 +80,11 @@ static double products_of(const ecd_store *store)
     return sum * (double)(store->options.rows > 0 ? store->options.rows : 1);
 }
 
-// What the store holds whatever the plan: vectors, scales, resident blocks, tables.
+// What the store holds whatever the plan: vectors, scales, resident blocks, tables, and the pages of the ECF8 that is
+// being decoded for good.
 static uint64_t fixed_bytes(const ecd_store *store)
 {
-    uint64_t sum = ECD_STORE_DECODERS * (uint64_t)ECF8_DECODER_MAX_BYTES;
+    uint64_t sum = ECD_STORE_DECODERS * (uint64_t)ECF8_DECODER_MAX_BYTES, decoding = 0;
     for (int b = 0; b < store->block_count; b++) {
         const ecd_store_block *block = &store->blocks[b];
         for (int i = block->first; i < block->first + block->count; i++) {
@@ -95,22 +96,26 @@ static uint64_t fixed_bytes(const ecd_store *store)
                 sum += ecd_store_aligned(unit->decoded_bytes);
             else if (unit->form == ECD_UNIT_VIEW && !block->planned)
                 sum += ecd_store_page_bytes(unit->tensor->offset_bytes, unit->tensor->size_bytes);
+            else if (unit->form == ECD_UNIT_CODED && held_coded(unit) > decoding)
+                decoding = held_coded(unit);
         }
     }
-    return sum;
+    return sum + decoding;
 }
 
 static ecd_status refuse(const ecd_store *store, const ecd_plan *least, uint64_t fixed, bool raw_of_coded,
                          ecd_diag *diag)
 {
     const ecd_store_options *o = &store->options;
-    uint64_t need = o->outside_bytes + fixed + least->memory_bytes;
+    uint64_t blocks = least->memory_bytes, most = blocks > o->aside_bytes ? blocks : o->aside_bytes;
+    uint64_t need = o->outside_bytes + fixed + most;
     return ecd_fail(
         diag, ECD_RESOURCE,
-        "a memory budget of %.1fM is too small: the least is %.1fM (%.1fM for program, VAE and activations, "
-        "%.1fM for weights that stay, %.1fM for blocks)%s",
+        "a memory budget of %.1fM is too small: the least is %.1fM (%.1fM for program and activations, %.1fM "
+        "for weights that stay, %.1fM for blocks or %.1fM for the VAE)%s",
         (double)o->budget_bytes / 0x1p20, (double)(need + 52428) / 0x1p20, // rounded up: it must be enough
-        (double)o->outside_bytes / 0x1p20, (double)fixed / 0x1p20, (double)least->memory_bytes / 0x1p20,
+        (double)o->outside_bytes / 0x1p20, (double)fixed / 0x1p20, (double)blocks / 0x1p20,
+        (double)o->aside_bytes / 0x1p20,
         raw_of_coded ? "; this folder is compressed only: raw weights stream from a decompressed one" : "");
 }
 
@@ -136,15 +141,15 @@ static ecd_status choose(ecd_store *store, choice *c, ecd_diag *diag)
         .rates = {.decode = 1, .read = 1, .multiply = 1},
     };
     ecd_plan least;
-    bool fits = o->budget_bytes >= taken;
     ecd_plan_least(&request, c->kinds, &least);
-    if (!fits || least.memory_bytes > request.room_bytes) {
+    if (o->budget_bytes < taken || least.memory_bytes > request.room_bytes || o->aside_bytes > request.room_bytes) {
         bool raw_of_coded = false;
         for (int i = 0; o->mode == ECD_WEIGHTS_RAW && i < c->count; i++)
             raw_of_coded = raw_of_coded || c->sizes[i].decoded_bytes;
         return refuse(store, &least, fixed, raw_of_coded, diag);
     }
     ecd_plan_ready(&request, c->kinds, plan);
+    plan->seconds = 0; // nothing was measured
     if (plan->memory_bytes > request.room_bytes) {
         ecd_status status = ecd_store_measure(store, &request.rates, diag);
         if (status)
@@ -152,11 +157,11 @@ static ecd_status choose(ecd_store *store, choice *c, ecd_diag *diag)
         store->report.rates = request.rates;
         if (!ecd_plan_fastest(&request, c->kinds, plan)) // cannot be: the least fits
             return refuse(store, &least, fixed, false, diag);
-    } else {
-        plan->seconds = 0; // nothing was measured
     }
+    uint64_t aside = o->aside_bytes, blocks = plan->memory_bytes;
     store->report.planned = true;
-    store->report.planned_bytes = taken + plan->memory_bytes;
+    store->report.together = aside <= request.room_bytes - blocks;
+    store->report.planned_bytes = taken + (store->report.together ? blocks + aside : blocks > aside ? blocks : aside);
     return ECD_OK;
 }
 

@@ -261,7 +261,7 @@ void *ecd_store_decoder_main(void *opaque)
     pthread_mutex_lock(&store->lock);
     while (!store->stop) {
         ecd_store_buffer *buffer = unfinished_buffer(store);
-        if (!buffer)
+        if (!buffer && !store->resting)
             buffer = decode_ahead(store);
         if (buffer)
             fill(store, buffer, ECD_STORE_SECOND);
@@ -302,7 +302,7 @@ void *ecd_store_reader_main(void *opaque)
     pthread_mutex_lock(&store->lock);
     while (!store->stop) {
         ecd_store_slot *slot = unfinished_slot(store);
-        if (!slot)
+        if (!slot && !store->resting)
             slot = read_ahead(store);
         if (slot)
             read_in(store, slot);
@@ -324,6 +324,19 @@ static bool any_filling(const ecd_store *store)
         if (store->slots[i].work.state == ECD_PLACE_FILLING)
             return true;
     return false;
+}
+
+void ecd_store_empty(ecd_store *store)
+{
+    while (any_filling(store))
+        pthread_cond_wait(&store->done, &store->lock);
+    for (int i = 0; i < store->buffer_count; i++)
+        store->buffers[i].work = (ecd_store_work){.block = -1};
+    for (int i = 0; i < store->slot_count; i++)
+        store->slots[i].work = (ecd_store_work){.block = -1};
+    for (int i = 0; i < store->block_count; i++)
+        store->blocks[i].buffer = store->blocks[i].slot = -1;
+    store->cursor = -1;
 }
 
 static ecd_status take_fault(ecd_store_work *work, int *place, ecd_diag *diag)

@@ -28,11 +28,7 @@ ecd_status ecd_pipeline_vae_in(ecd_pipeline *p, ecd_diag *diag)
 {
     if (p->vae)
         return ECD_OK;
-    // The pages come back from the page cache, or the file, when the next batch reads them.
-    for (size_t i = 0; i < ecd_checkpoint_file_count(p->weights); i++) {
-        const ecd_file *file = ecd_checkpoint_file(p->weights, i);
-        ecd_file_dont_need(file, 0, file->size_bytes);
-    }
+    ecd_transformer_rest(p->transformer); // what it held comes back when the next batch wants it
     return open_vae(p, diag);
 }
 
@@ -44,24 +40,37 @@ void ecd_pipeline_vae_out(ecd_pipeline *p)
     p->vae = NULL;
 }
 
-// Opened at first in any case: so that its files are checked before anything is computed.
-static ecd_status try_vae(ecd_pipeline *p, const char *model, ecd_diag *diag)
+// What the VAE will be, from its config and the names in its files.
+static ecd_status measure_vae(ecd_pipeline *p, ecd_diag *diag)
 {
-    p->vae_path = ecd_path_join(model, "vae");
-    ecd_status status = p->vae_path ? open_vae(p, diag) : ecd_fail_memory(diag, 0, "a path");
+    ecd_checkpoint *cp = NULL;
+    ecd_status status = ecd_checkpoint_open(p->vae_path, &cp, diag);
     if (status == ECD_OK)
-        p->vae_info = *ecd_vae_get_info(p->vae);
+        status = ecd_vae_measure(p->folder.vae, cp, p->options.backend, p->height, p->width, &p->vae_info,
+                                 &p->vae_bytes, diag);
+    ecd_checkpoint_close(cp);
     return status;
 }
 
-static void choose_stay(ecd_pipeline *p)
+static bool is_small(const ecd_pipeline *p)
 {
     static const uint64_t small = 64 << 20;
-    p->vae_bytes = ecd_vae_decode_bytes(p->vae, p->height, p->width);
+    return p->vae_bytes <= small && p->vae_info.weights_bytes <= small - p->vae_bytes;
+}
+
+// Opened at first in any case: so that its files are checked before anything is computed.
+static ecd_status try_vae(ecd_pipeline *p, ecd_diag *diag)
+{
+    ecd_store_report store;
+    uint64_t unused;
+    ecd_transformer_report(p->transformer, &store, &unused);
     p->staged = p->options.vae == ECD_VAE_STAGED ||
-                (p->options.vae == ECD_VAE_STAY_AUTO &&
-                 (p->vae_bytes > small || p->vae_info.weights_bytes > small - p->vae_bytes));
+                (p->options.vae == ECD_VAE_STAY_AUTO && (store.planned ? !store.together : !is_small(p)));
+    ecd_status status = open_vae(p, diag);
+    if (status == ECD_OK)
+        p->vae_info = *ecd_vae_get_info(p->vae);
     ecd_pipeline_vae_out(p);
+    return status;
 }
 
 // The parts must fit each other, and the size asked for must be one that the model draws.
@@ -91,17 +100,10 @@ static ecd_status fit(ecd_pipeline *p, const ecd_transformer_info *t, ecd_diag *
     return ECD_OK;
 }
 
-static ecd_status open_parts(ecd_pipeline *p, const char *model, ecd_diag *diag)
+static ecd_status open_transformer(ecd_pipeline *p, const char *model, ecd_diag *diag)
 {
-    ecd_transformer_info info;
-    ecd_status status;
-    if ((status = ecd_model_folder_open(model, &p->folder, diag)) != ECD_OK ||
-        (status = ecd_transformer_describe(p->folder.transformer_class, p->folder.transformer, &info, diag)) !=
-            ECD_OK ||
-        (status = try_vae(p, model, diag)) != ECD_OK || (status = fit(p, &info, diag)) != ECD_OK)
-        return status;
-    choose_stay(p);
-    if ((status = open_component(model, "transformer", &p->weights, diag)) != ECD_OK)
+    ecd_status status = open_component(model, "transformer", &p->weights, diag);
+    if (status != ECD_OK)
         return status;
     ecd_transformer_options options = {
         .store = p->options.store,
@@ -110,8 +112,30 @@ static ecd_status open_parts(ecd_pipeline *p, const char *model, ecd_diag *diag)
         .width = p->width,
         .guidance = p->options.guidance,
     };
+    if (options.store.budget_bytes)
+        ecd_pipeline_plan(p, &options.store);
     return ecd_transformer_open(p->folder.transformer_class, p->folder.transformer, p->weights, p->options.backend,
                                 &options, &p->transformer, diag);
+}
+
+// The VAE is measured before the transformer is planned, and read after it: a budget that is too small is refused
+// before anything is.
+static ecd_status open_parts(ecd_pipeline *p, const char *model, ecd_diag *diag)
+{
+    ecd_transformer_info info;
+    ecd_status status;
+    if ((status = ecd_model_folder_open(model, &p->folder, diag)) != ECD_OK ||
+        (status = ecd_transformer_describe(p->folder.transformer_class, p->folder.transformer, &info, diag)) != ECD_OK)
+        return status;
+    if (!(p->vae_path = ecd_path_join(model, "vae")))
+        return ecd_fail_memory(diag, 0, "a path");
+    if ((status = measure_vae(p, diag)) != ECD_OK || (status = fit(p, &info, diag)) != ECD_OK)
+        return status;
+    p->info = info;
+    if ((status = measure_vae(p, diag)) != ECD_OK) // once more: now the size is known
+        return status;
+    status = open_transformer(p, model, diag);
+    return status != ECD_OK ? status : try_vae(p, diag);
 }
 
 ecd_status ecd_pipeline_open(const ecd_pipeline_options *options, ecd_pipeline **out, ecd_diag *diag)
@@ -128,6 +152,7 @@ ecd_status ecd_pipeline_open(const ecd_pipeline_options *options, ecd_pipeline *
         ecd_pipeline_close(p);
         return status;
     }
+    p->options.store.rates_file = NULL;
     p->open_ns = ecd_now_ns() - start;
     *out = p;
     return ECD_OK;
@@ -171,6 +196,8 @@ void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out)
         .vae_bytes = p->vae_bytes,
         .vae_weights_bytes = p->vae_info.weights_bytes,
         .vae_staged = p->staged,
+        .program_bytes = p->program_bytes,
+        .canvas_bytes = p->canvas_bytes,
     };
     ecd_transformer_report(p->transformer, &out->store, &out->activation_bytes);
 }

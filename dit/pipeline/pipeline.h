@@ -10,7 +10,7 @@ typedef struct ecd_pipeline ecd_pipeline;
 
 // When the VAE's weights and activations are in memory.
 typedef enum ecd_vae_stay {
-    ECD_VAE_STAY_AUTO = 0, // staged if they take more than 64 MiB
+    ECD_VAE_STAY_AUTO = 0, // staged if they take more than 64 MiB, or as planned under a budget
     ECD_VAE_RESIDENT,      // from opening on
     ECD_VAE_STAGED,        // while a batch's latents are decoded, and the transformer's mapped pages are given back
                            // meanwhile: the peak is the larger of the two, not their sum, for some tenths of a second
@@ -24,6 +24,8 @@ typedef struct ecd_pipeline_options {
     int64_t height, width;    // pixels; 0: the model's own size
     bool guidance;
     ecd_vae_stay vae;
+    // With store.budget_bytes the pipeline plans: AUTO stages the VAE only where it does not fit beside the weights.
+    // store.outside_bytes is then what the caller will allocate itself until the end: a sheet of pictures.
 } ecd_pipeline_options;
 
 // One picture to draw.
@@ -57,6 +59,8 @@ typedef struct ecd_pipeline_report {
     uint64_t activation_bytes; // planned for the transformer
     uint64_t vae_bytes;        // planned for the VAE's activations
     uint64_t vae_weights_bytes;
+    uint64_t program_bytes;    // under a budget: code, libraries, tables and scratch
+    uint64_t canvas_bytes;     // likewise: latents and pictures
     bool vae_staged;           // the VAE's bytes and the weights' are not in memory at the same time
 } ecd_pipeline_report;
 
@@ -71,5 +75,9 @@ void ecd_pipeline_size(const ecd_pipeline *p, int64_t *height, int64_t *width); 
 ecd_status ecd_pipeline_draw(ecd_pipeline *p, const ecd_draw *draw, ecd_diag *diag);
 
 void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out);
+
+// What was chosen and why, in a line: "28 blocks: 20 expanded, 8 decoded at each use; ...". Valid for reports of plans
+// and of runs without one. Returns the length that the whole line has (as snprintf).
+size_t ecd_pipeline_plan_text(const ecd_pipeline_report *report, char *out, size_t size);
 
 #endif

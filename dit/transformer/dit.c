@@ -225,11 +225,16 @@ static void place(dit *m, const ecd_transformer_info *info, const ecd_transforme
     m->out = take(arena, rows, info->out_channels * area, f);
 }
 
-static ecd_status allocate(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o, ecd_diag *diag)
+static size_t activation_bytes(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o)
 {
     ecd_arena arena = ecd_arena_plan();
     place(m, info, o, &arena);
-    size_t bytes = arena.peak_bytes, position_bytes = (size_t)(m->tokens * m->c.dim) * sizeof(float);
+    return arena.peak_bytes;
+}
+
+static ecd_status allocate(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o, ecd_diag *diag)
+{
+    size_t bytes = activation_bytes(m, info, o), position_bytes = (size_t)(m->tokens * m->c.dim) * sizeof(float);
     float *position = malloc(position_bytes);
     m->ids = calloc((size_t)m->rows, sizeof *m->ids);
     m->memory = m->be->ops->alloc(m->be, bytes);
@@ -241,7 +246,7 @@ static ecd_status allocate(dit *m, const ecd_transformer_info *info, const ecd_t
         goto out;
     }
     m->base.activation_bytes = bytes;
-    arena = ecd_arena_over(m->memory, bytes);
+    ecd_arena arena = ecd_arena_over(m->memory, bytes);
     place(m, info, o, &arena);
     int64_t rows = o->height / info->patch_size, cols = o->width / info->patch_size;
     ecd_embed_grid(m->c.dim, rows, cols, (double)info->sample_size / (double)info->patch_size, 1, position);
@@ -276,7 +281,10 @@ static ecd_status open_dit(const cJSON *config, const ecd_transformer_info *info
         goto out;
     m->tokens = (options->height / info->patch_size) * (options->width / info->patch_size);
     m->rows = options->max_pictures * (options->guidance ? 2 : 1);
-    status = open_store(m, info, cp, &options->store, diag);
+    ecd_store_options store = options->store;
+    store.outside_bytes += activation_bytes(m, info, options);
+    store.rows = m->rows * m->tokens;
+    status = open_store(m, info, cp, &store, diag);
     if (status == ECD_OK)
         status = allocate(m, info, options, diag);
 out:

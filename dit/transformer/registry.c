@@ -98,6 +98,11 @@ ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_cal
     return t->architecture->predict(t, call, cancel, diag);
 }
 
+void ecd_transformer_rest(ecd_transformer *t)
+{
+    ecd_store_rest(t->store);
+}
+
 void ecd_transformer_report(const ecd_transformer *t, ecd_store_report *store, uint64_t *activation_bytes)
 {
     ecd_store_report_get(t->store, store);

@@ -53,6 +53,9 @@ const ecd_transformer_info *ecd_transformer_get_info(const ecd_transformer *t);
 ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
                                    ecd_diag *diag);
 
+// Gives back the memory of all weights that can be read or decoded again at the next prediction.
+void ecd_transformer_rest(ecd_transformer *t);
+
 void ecd_transformer_report(const ecd_transformer *t, ecd_store_report *store, uint64_t *activation_bytes);
 
 #endif

@@ -1,0 +1,39 @@
+#define _GNU_SOURCE
+#include "app/budget.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+
+uint64_t ecd_default_budget(void)
+{
+    static const uint64_t least_margin = 32 << 20;
+    uint64_t free_bytes = ecd_memory_free_bytes(), margin = free_bytes / 16;
+    if (free_bytes == UINT64_MAX)
+        return UINT64_MAX / 2;
+    margin = margin > least_margin ? margin : least_margin;
+    return ecd_rss_bytes() + (free_bytes > margin ? free_bytes - margin : 0) + 1; // 0 would mean none
+}
+
+char *ecd_rates_file(void)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *base = NULL, *folder = NULL, *path = NULL;
+    if (cache && cache[0] == '/') { // the specification ignores relative ones
+        if (asprintf(&base, "%s", cache) < 0)
+            return NULL;
+    } else if (!home || !home[0] || asprintf(&base, "%s/.cache", home) < 0) {
+        return NULL;
+    }
+    mkdir(base, 0700);
+    if ((folder = ecd_path_join(base, "ecdit"))) {
+        mkdir(folder, 0700);
+        path = ecd_path_is_folder(folder) ? ecd_path_join(folder, "rates.json") : NULL;
+    }
+    free(base);
+    free(folder);
+    return path;
+}

@@ -1,0 +1,104 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "dit/pipeline/pipeline_internal.h"
+
+// What no plan counts one by one: code that is first run later, threads' stacks, the allocator's own, what a picture
+// file is compressed with; and for each thread the backend's scratch.
+static const uint64_t overhead_bytes = 2 << 20, thread_bytes = 512 << 10;
+
+// Of draw.c's canvas and the sampler's history.
+static uint64_t canvas_bytes(const ecd_pipeline *p)
+{
+    const ecd_transformer_info *info = &p->info;
+    uint64_t area = (uint64_t)(p->height * p->width), count = (uint64_t)p->options.max_pictures;
+    uint64_t factor = (uint64_t)p->vae_info.factor, pixels = area * factor * factor;
+    uint64_t picture = (uint64_t)info->in_channels * area, predicted = (uint64_t)info->out_channels * area;
+    return count * (6 * picture + 2 * predicted) * sizeof(float) + 3 * pixels * (sizeof(float) + 1);
+}
+
+void ecd_pipeline_plan(ecd_pipeline *p, ecd_store_options *store)
+{
+    // Checking the files has mapped pages of them, which come and go: not part of the program.
+    for (size_t i = 0; i < ecd_checkpoint_file_count(p->weights); i++) {
+        const ecd_file *file = ecd_checkpoint_file(p->weights, i);
+        ecd_file_dont_need(file, 0, file->size_bytes);
+    }
+    p->program_bytes = ecd_rss_bytes() + overhead_bytes + thread_bytes * (uint64_t)p->options.backend->threads;
+    p->canvas_bytes = canvas_bytes(p);
+    uint64_t vae = p->vae_bytes + p->vae_info.weights_bytes;
+    bool resident = p->options.vae == ECD_VAE_RESIDENT;
+    store->outside_bytes += p->program_bytes + p->canvas_bytes + (resident ? vae : 0);
+    store->aside_bytes = resident ? 0 : vae;
+}
+
+typedef struct text {
+    char *out;
+    size_t size, used;
+} text;
+
+static void add(text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(text *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    size_t at = t->used < t->size ? t->used : t->size;
+    int length = vsnprintf(t->out + at, t->size - at, format, args);
+    va_end(args);
+    t->used += length > 0 ? (size_t)length : 0;
+}
+
+static void add_kinds(text *t, const ecd_store_report *r)
+{
+    const int *counts = r->plan.counts;
+    int all = counts[ECD_BLOCK_READY] + counts[ECD_BLOCK_DECODED] + counts[ECD_BLOCK_STREAMED];
+    int raw = (int)r->streamed_raw, coded = counts[ECD_BLOCK_STREAMED] - raw;
+    const char *comma = "";
+    add(t, "%d blocks:", all);
+    if (counts[ECD_BLOCK_READY]) {
+        add(t, " %s%d expanded and kept", counts[ECD_BLOCK_READY] == all ? "all " : "", counts[ECD_BLOCK_READY]);
+        comma = ",";
+    }
+    if (counts[ECD_BLOCK_DECODED]) {
+        add(t, "%s %d ECF8 in memory, decoded at each use", comma, counts[ECD_BLOCK_DECODED]);
+        comma = ",";
+    }
+    if (coded) {
+        add(t, "%s %d ECF8 on disk, read and decoded at each use", comma, coded);
+        comma = ",";
+    }
+    if (raw)
+        add(t, "%s %d raw on disk, read at each use", comma, raw);
+}
+
+static void add_reason(text *t, const ecd_store_report *r)
+{
+    if (r->plan.counts[ECD_BLOCK_DECODED] + r->plan.counts[ECD_BLOCK_STREAMED] == 0) {
+        add(t, "; there is room for all");
+        return;
+    }
+    if (r->rates.decode > 0)
+        add(t,
+            "; fastest at %.2f GB/s decoding a thread, %.2f GB/s reading, %.0f G multiply-adds/s: about %.3g s a step",
+            r->rates.decode * 1e-9, r->rates.read * 1e-9, r->rates.multiply * 1e-9, r->plan.seconds);
+}
+
+size_t ecd_pipeline_plan_text(const ecd_pipeline_report *report, char *out, size_t size)
+{
+    const ecd_store_report *r = &report->store;
+    text t = {out, size, 0};
+    if (size)
+        out[0] = 0;
+    add_kinds(&t, r);
+    if (!r->planned) {
+        add(&t, "; no budget");
+        return t.used;
+    }
+    add_reason(&t, r);
+    if (report->vae_staged)
+        add(&t, "; the VAE comes in their place");
+    add(&t, "; peak %.1f MiB predicted", (double)r->planned_bytes / 0x1p20);
+    return t.used;
+}
