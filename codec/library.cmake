@@ -33,8 +33,11 @@ endforeach()
 target_link_libraries(ecf8 PUBLIC m)
 target_link_libraries(ecf8_shared PRIVATE m)
 
-# ---- what others get: two headers, two libraries, files for pkg-config and CMake
+# ---- what others get: two headers, two libraries, files for pkg-config and CMake, the licence
 
+if(EXISTS ${ecf8_root}/LICENSE)
+    install(FILES ${ecf8_root}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/ecf8 COMPONENT ecf8)
+endif()
 install(TARGETS ecf8 ecf8_shared EXPORT ecf8Targets
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ecf8
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ecf8 NAMELINK_COMPONENT ecf8)

@@ -43,6 +43,6 @@ if(NOT CMAKE_C_FLAGS MATCHES "-fsanitize")
     if(ECF8_TEST_CXX)
         add_test(NAME ecf8_install COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/ecf8.sh ${PROJECT_BINARY_DIR}
             ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER} ${ECF8_TEST_CXX})
-        set_tests_properties(ecf8_install PROPERTIES LABELS install TIMEOUT 300)
+        set_tests_properties(ecf8_install PROPERTIES LABELS install TIMEOUT 600)
     endif()
 endif()
