@@ -1,6 +1,8 @@
 // Tables for tiles that differ: their histograms are clustered by k-means, the distance being the cost in bits.
 #include "codec/plan.h"
 
+enum { BINS = 1024 };
+
 // 256 log2(x), linear between powers of two: in integers, so that every machine chooses the same.
 static uint32_t log2_x256(uint64_t x)
 {
@@ -8,6 +10,7 @@ static uint32_t log2_x256(uint64_t x)
     return top * 256 + (uint32_t)((top >= 8 ? x >> (top - 8) : x << (8 - top)) & 255);
 }
 
+// A cluster without tiles keeps away from all, or its costs of nothing would draw them.
 static void ideal_costs(const uint64_t h[ECF8_SYMBOLS], uint32_t costs[ECF8_SYMBOLS])
 {
     uint64_t total = 1;
@@ -15,7 +18,7 @@ static void ideal_costs(const uint64_t h[ECF8_SYMBOLS], uint32_t costs[ECF8_SYMB
         total += h[s];
     for (unsigned s = 0; s < ECF8_SYMBOLS; s++) {
         const uint32_t bits = log2_x256(total) - log2_x256(h[s] + 1);
-        costs[s] = bits < ECF8_MAX_CODE_BITS * 256 ? bits : (ECF8_PATCH_BITS + 2) * 256;
+        costs[s] = total > 1 && bits < ECF8_MAX_CODE_BITS * 256 ? bits : (ECF8_PATCH_BITS + 2) * 256;
     }
 }
 
@@ -60,8 +63,7 @@ static void sum_clusters(const ecf8_plan *plan, const ecf8_histogram *histograms
             sums[plan->tiles[t].table][s] += histograms[t][s];
 }
 
-// First guess: tiles by their mean exponent, in k parts of equal number.
-static unsigned mean_bin(const ecf8_histogram h, ecf8_mode mode)
+static uint32_t mean_x65536(const ecf8_histogram h, ecf8_mode mode)
 {
     uint64_t sum = 0, n = 1;
     for (unsigned s = 0; s < ECF8_SYMBOLS; s++) {
@@ -69,21 +71,30 @@ static unsigned mean_bin(const ecf8_histogram h, ecf8_mode mode)
         sum += (uint64_t)h[s] * value;
         n += h[s];
     }
-    return (unsigned)(sum * 8 / n); // below 1024
+    return (uint32_t)(sum * 65536 / n);
 }
 
-static void first_guess(ecf8_plan *plan, const ecf8_histogram *histograms, ecf8_mode mode, unsigned k)
+// First guess: tiles by their mean exponent, in k parts of equal number. Ranks by bins that share the range of the
+// means out.
+static void first_guess(ecf8_plan *plan, unsigned k)
 {
-    uint64_t bins[1024] = {0}, rank = 0;
+    uint64_t bins[BINS] = {0}, rank = 0;
+    uint32_t low = UINT32_MAX, high = 0;
+    for (uint64_t t = 0; t < plan->tile_count; t++) {
+        const uint32_t mean = plan->tiles[t].mean;
+        low = mean < low ? mean : low;
+        high = mean > high ? mean : high;
+    }
+    const uint32_t width = (high - low) / BINS + 1;
     for (uint64_t t = 0; t < plan->tile_count; t++)
-        bins[mean_bin(histograms[t], mode)]++;
-    for (unsigned b = 0; b < 1024; b++) {
+        bins[(plan->tiles[t].mean - low) / width]++;
+    for (unsigned b = 0; b < BINS; b++) {
         const uint64_t n = bins[b];
         bins[b] = (rank + n / 2) * k / plan->tile_count;
         rank += n;
     }
     for (uint64_t t = 0; t < plan->tile_count; t++)
-        plan->tiles[t].table = (uint8_t)bins[mean_bin(histograms[t], mode)];
+        plan->tiles[t].table = (uint8_t)bins[(plan->tiles[t].mean - low) / width];
 }
 
 // Each tile takes the cheapest of the tables.
@@ -102,7 +113,7 @@ static uint64_t cluster(ecf8_plan *plan, unsigned candidate, unsigned k)
     const ecf8_histogram *histograms = (const ecf8_histogram *)plan->histograms[candidate];
     uint64_t sums[ECF8_MAX_TABLES][ECF8_SYMBOLS];
     uint32_t costs[ECF8_MAX_TABLES][ECF8_SYMBOLS];
-    first_guess(plan, histograms, plan->candidates[candidate], k);
+    first_guess(plan, k);
     for (unsigned round = 0; round < (k > 1 ? 4 : 0); round++) {
         sum_clusters(plan, histograms, sums, k);
         for (unsigned c = 0; c < k; c++)
@@ -118,6 +129,8 @@ static uint64_t cluster(ecf8_plan *plan, unsigned candidate, unsigned k)
 uint64_t ecf8_choose_tables(ecf8_plan *plan, unsigned candidate)
 {
     ecf8_code kept[ECF8_MAX_TABLES];
+    for (uint64_t t = 0; t < plan->tile_count; t++)
+        plan->tiles[t].mean = mean_x65536(plan->histograms[candidate][t], plan->candidates[candidate]);
     uint64_t best = cluster(plan, candidate, 1);
     unsigned best_k = 1;
     memcpy(kept, plan->tables, sizeof kept[0]);

@@ -15,6 +15,7 @@ typedef struct ecf8_code {
 typedef struct ecf8_tile {
     uint64_t word_offset;
     uint32_t words, patch_begin, patches;
+    uint32_t mean; // of the exponents, for the clusters' first guess
     uint8_t table;
     bool same;                // all weights have the bits of the tensor's first
     uint8_t pads[ECF8_LANES]; // bits of each lane's words behind its last code

@@ -258,15 +258,22 @@ static uint8_t e4m3_of(double x)
     return exponent < 1 ? sign : (uint8_t)(sign | exponent << 3 | (int)(mantissa * 16 - 8));
 }
 
+// Of six uniform numbers: nearly normal, of deviation 0.7.
+static double sum_of_uniforms(uint64_t *s)
+{
+    double x = 0;
+    for (unsigned k = 0; k < 6; k++)
+        x += (double)(ecf8_made_random(s) >> 11) / (double)(UINT64_C(1) << 53) - 0.5;
+    return x;
+}
+
 // Bell-shaped weights as trained ones are, the deviation and its spread between runs of weights given.
 static uint8_t *bell(uint64_t count, double deviation, double spread)
 {
     uint64_t s = 31337;
     uint8_t *out = malloc(count);
     for (uint64_t i = 0; i < count; i++) {
-        double x = 0;
-        for (unsigned k = 0; k < 6; k++)
-            x += (double)(ecf8_made_random(&s) >> 11) / (double)(UINT64_C(1) << 53) - 0.5;
+        const double x = sum_of_uniforms(&s);
         out[i] = e4m3_of(x * deviation * exp2(spread * (double)(i / 4096 % 7)));
     }
     return out;
@@ -305,6 +312,27 @@ static void test_sizes(void **state)
     for (unsigned density = 0; density < 3; density++)
         assert_true((double)size_of(noise, COUNT, (ecf8_density)density, &mode) <= COUNT * 1.001);
     free(noise);
+}
+
+// Rows of different deviations, 16 to a tile, so that tiles differ by little: four tables pay, and are found.
+static void test_tables(void **state)
+{
+    (void)state;
+    enum { ROW = 1024, TILE = 16 * ROW, COUNT = 64 * TILE };
+    uint64_t s = 2025;
+    uint8_t *weights = malloc(COUNT);
+    for (unsigned row = 0; row < COUNT / ROW; row++) {
+        const double deviation = 8 * exp2(sum_of_uniforms(&s) * sqrt(2));
+        for (unsigned i = row * ROW; i < (row + 1) * ROW; i++)
+            weights[i] = e4m3_of(sum_of_uniforms(&s) * deviation);
+    }
+    const ecf8_params params = {ECF8_E4M3, 0, 0, ECF8_DENSITY_FAST, TILE};
+    uint64_t bytes;
+    uint8_t *blob = ecf8_made_blob(weights, COUNT, &params, &bytes);
+    assert_non_null(blob);
+    assert_true(blob[ECF8_AT_TABLE_COUNT] >= 4);
+    free(blob);
+    free(weights);
 }
 
 // All byte values in a few proportions, with NaN and both zeros, and tensors that hold nothing else.
@@ -414,9 +442,10 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_levels_agree), cmocka_unit_test(test_best_code),
-        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_values),       cmocka_unit_test(test_changing_weights),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_same_bytes),       cmocka_unit_test(test_levels_agree),
+        cmocka_unit_test(test_best_code),        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_tables),           cmocka_unit_test(test_values),
+        cmocka_unit_test(test_changing_weights), cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
