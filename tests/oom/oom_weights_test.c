@@ -5,8 +5,10 @@
 #include "oom/oom.h"
 #include "vae/vae.h"
 #include "weights/checkpoint.h"
+#include "weights/compress.h"
 #include "weights/json.h"
 #include "weights/model_folder.h"
+#include "weights/tree.h"
 
 #include <cjson/cJSON.h>
 
@@ -73,6 +75,21 @@ static void checkpoints(void **cmocka)
     check(open_checkpoint, ECD_TEST_DATA "/models/dit_a_fp8_channel/transformer");
 }
 
+// In the published format: made while memory is there, then opened.
+static void published(void **cmocka)
+{
+    (void)cmocka;
+    static const ecd_compress_options options = {.published = true, .threads = 1};
+    ecd_work_report report;
+    ecd_diag diag = {0};
+    if (ecd_path_exists("oom.published"))
+        ecd_folder_remove("oom.published");
+    assert_int_equal(
+        ecd_compress(ECD_TEST_DATA "/models/dit_a_fp8_channel", "oom.published", &options, &report, &diag), ECD_OK);
+    check(open_checkpoint, "oom.published/transformer");
+    ecd_folder_remove("oom.published");
+}
+
 static void vae(void **cmocka)
 {
     (void)cmocka;
@@ -84,6 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model_folders),
         cmocka_unit_test(checkpoints),
+        cmocka_unit_test(published),
         cmocka_unit_test(vae),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,6 +133,41 @@ static void test_ends(void **state)
         check_both_readers(weights, count, count);
 }
 
+// The published encoder leaves a block's position, and its gap, out where only a byte of the end of a code lies in it.
+static void test_position_left_out(void **state)
+{
+    (void)state;
+    // 32765 codes of one bit, then one of 9 bits, which ends in byte 4097.
+    uint8_t luts[768] = {0}, gaps[512] = {0}, *encoded = calloc(4097, 1), *nibbles = calloc(16384, 1);
+    uint64_t positions[3] = {0, 32766, 32766};
+    ecf8_published_error error;
+    assert_true(encoded && nibbles);
+    memset(luts, 7, 128);      // 0: exponent 7
+    memset(luts + 128, 8, 64); // 10: exponent 8
+    luts[255] = 255;           // 11111111, then 0: exponent 9
+    memset(luts + 256, 9, 128);
+    luts[512 + 7] = 1, luts[512 + 8] = 2, luts[512 + 9] = 9;
+    encoded[4095] = 0x07, encoded[4096] = 0xf8; // bits 32765..32772 set, 32773 clear
+    const ecf8_published_buffer whole[] = {
+        {luts, 768}, {encoded, 4097}, {nibbles, 16383}, {gaps, 512}, {(uint8_t *)positions, 24}};
+    ecf8_published_buffer short_one[ECF8_PUBLISHED_PARTS];
+    memcpy(short_one, whole, sizeof short_one);
+    short_one[ECF8_PUBLISHED_POSITIONS].bytes = 16;
+    uint8_t *out = malloc(32766), *same = malloc(32766);
+    assert_true(out && same);
+    assert_int_equal(decode_all(whole, 512, out, 32766, ECF8_VERIFY, &error), ECF8_OK);
+    assert_int_equal(decode_all(short_one, 512, same, 32766, ECF8_VERIFY, &error), ECF8_OK);
+    assert_memory_equal(out, same, 32766);
+    assert_int_equal(out[32764], 7 << 3);
+    assert_int_equal(out[32765], 9 << 3);
+    short_one[ECF8_PUBLISHED_POSITIONS].bytes = 8;
+    assert_int_equal(decode_all(short_one, 512, same, 32766, ECF8_VERIFY, &error), ECF8_ERR_HEADER);
+    free(encoded);
+    free(nibbles);
+    free(out);
+    free(same);
+}
+
 static void test_all_bytes(void **state)
 {
     (void)state;
@@ -404,6 +439,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_readers),    cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_position_left_out),
         cmocka_unit_test(test_all_bytes),       cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_limits_of_writing), cmocka_unit_test(test_other_weights),
         cmocka_unit_test(test_lying_positions), cmocka_unit_test(test_lying_tables),
