@@ -58,6 +58,7 @@ extern const char *const ecd_bench_path_names[ECD_BENCH_PATHS]; // "ecf8", "raw"
 
 typedef struct ecd_bench_sample {
     double values[ECD_BENCH_FIGURES];
+    char plan[ECD_BENCH_REASON]; // what the pipeline chose, in words
 } ecd_bench_sample;
 
 // One picture's hash and who drew it first: every later drawing of this class and seed must agree.
@@ -78,7 +79,7 @@ typedef struct ecd_bench_point {
     uint64_t budget_bytes; // 0: none given
     int64_t batch;
     bool refused[ECD_BENCH_PATHS]; // the path does not fit the budget
-    char reason[ECD_BENCH_PATHS][ECD_BENCH_REASON];
+    char reason[ECD_BENCH_PATHS][ECD_BENCH_REASON]; // of the refusal, or the plan
 } ecd_bench_point;
 
 typedef struct ecd_bench_settings {
@@ -140,6 +141,7 @@ ecd_status ecd_bench_print_table(const ecd_bench *b, ecd_diag *diag);
 ecd_status ecd_bench_print_sweep(const ecd_bench *b, ecd_diag *diag);
 ecd_status ecd_bench_print_json(const ecd_bench *b, ecd_diag *diag);
 ecd_status ecd_bench_write_csv(const ecd_bench *b, ecd_writer *writer, ecd_diag *diag);
+ecd_status ecd_bench_write_plot(const ecd_bench *b, ecd_diag *diag); // bench_plot.c
 const char *ecd_bench_compiler(void); // "gcc 12.2.0"
 // bench_compare.c: what became slower or larger than in an earlier --json report, for people. The file is read and
 // checked first of all.

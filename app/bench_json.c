@@ -32,9 +32,10 @@ static bool add_point(const ecd_bench *b, int index, cJSON *list)
                 return false;
             continue;
         }
+        if (!object || !cJSON_AddStringToObject(object, "plan", point->reason[path]))
+            return false;
         for (int i = 0; i < ECD_BENCH_FIGURES; i++) {
-            if (!object ||
-                ecd_bench_figure_of(b, index, (ecd_bench_path)path, (ecd_bench_figure)i, &summary, NULL) ||
+            if (ecd_bench_figure_of(b, index, (ecd_bench_path)path, (ecd_bench_figure)i, &summary, NULL) ||
                 !add_summary(object, ecd_bench_figures[i].key, &summary))
                 return false;
         }

@@ -108,6 +108,7 @@ ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch
             goto out;
         }
     }
+    snprintf(out->plan, sizeof out->plan, "%s", text_of(root, "plan"));
     status = take_context(b, root, path, batch, diag);
     if (!status)
         status = take_hashes(b, root, path, batch, diag);

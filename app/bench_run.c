@@ -6,6 +6,7 @@
 // Standard output gets one line of JSON: the figures, or the diagnosis. The parent prints it, so nothing goes to
 // standard error.
 #include "app/bench.h"
+#include "app/budget.h"
 #include "app/common.h"
 #include "app/generate.h"
 #include "app/model_defaults.h"
@@ -24,6 +25,7 @@ typedef struct bench_run {
     ecd_pipeline *pipeline;
     ecd_pipeline_report opened, drawn; // after opening, after drawing
     uint64_t base_bytes;               // resident before opening
+    char *rates_file;                  // owned; may be NULL
     int64_t done_steps;
     char hashes[ECD_BENCH_MAX_BATCH][ECD_SHA256_TEXT];
 } bench_run;
@@ -64,10 +66,14 @@ static ecd_status open_pipeline(bench_run *r, double guidance, ecd_diag *diag)
     if (status)
         return status;
     r->base_bytes = ecd_peak_rss_bytes();
+    r->rates_file = r->memory_budget ? ecd_rates_file() : NULL;
     const ecd_pipeline_options options = {
         .model = r->model,
         .backend = r->backend,
-        .store = {.mode = (ecd_weights_mode)r->weights, .read_ahead = true},
+        .store = {.mode = (ecd_weights_mode)r->weights,
+                  .read_ahead = true,
+                  .budget_bytes = r->memory_budget,
+                  .rates_file = r->rates_file},
         .max_pictures = r->batch,
         .guidance = guidance > 1,
     };
@@ -118,10 +124,12 @@ static uint64_t disk_bytes(void)
     return bytes;
 }
 
-// The program itself, then what the transformer holds, beside or before the VAE.
+// As planned; without a budget the program itself and what the transformer holds, beside or before the VAE.
 static uint64_t predicted_peak(const bench_run *r)
 {
     const ecd_pipeline_report *d = &r->drawn;
+    if (d->store.planned)
+        return d->store.planned_bytes;
     uint64_t denoising = d->store.weights_bytes + d->store.buffer_bytes + d->activation_bytes;
     uint64_t decoding = d->vae_bytes + d->vae_weights_bytes;
     if (!d->vae_staged)
@@ -161,7 +169,10 @@ static bool add_result(const bench_run *r, cJSON *root)
     int64_t width, height;
     take_figures(r, values);
     ecd_pipeline_size(r->pipeline, &height, &width);
-    bool ok = cJSON_AddStringToObject(root, "backend", r->backend->name) &&
+    char plan[ECD_BENCH_REASON];
+    ecd_pipeline_plan_text(&r->drawn, plan, sizeof plan);
+    bool ok = cJSON_AddStringToObject(root, "plan", plan) &&
+              cJSON_AddStringToObject(root, "backend", r->backend->name) &&
               cJSON_AddStringToObject(root, "detail", r->backend->detail) &&
               cJSON_AddStringToObject(root, "compute", ecd_compute_names[r->backend->compute]) &&
               cJSON_AddNumberToObject(root, "threads", r->backend->threads) &&
@@ -210,5 +221,6 @@ int ecd_cmd_bench_run(int argc, char **argv)
     ecd_pipeline_close(r.pipeline);
     ecd_backend_close(r.backend);
     ecd_model_folder_close(&r.folder);
+    free(r.rates_file);
     return code;
 }

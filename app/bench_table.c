@@ -53,8 +53,8 @@ static ecd_status print_figure(const ecd_bench *b, int point, ecd_bench_figure f
     if (status)
         return status;
     format(&summary, 1, 3, ratio);
-    printf("  %-21s %-4s %-26s %-26s %s\n", info->title, units[info->unit], cells[ECD_BENCH_ECF8],
-           cells[ECD_BENCH_RAW], ratio);
+    printf("  %-21s %-4s %-26s %-26s %s\n", info->title, units[info->unit], cells[ECD_BENCH_ECF8], cells[ECD_BENCH_RAW],
+           ratio);
     return ECD_OK;
 }
 
@@ -77,8 +77,8 @@ static ecd_status print_point(const ecd_bench *b, int index, ecd_diag *diag)
     char title[ECD_BENCH_TEXT];
     printf("\n%-28s %-26s %-26s %s\n", ecd_bench_point_text(point, title), "ecf8", "raw", "ecf8/raw");
     for (int path = 0; path < ECD_BENCH_PATHS; path++)
-        if (point->refused[path])
-            printf("  %s: %s\n", ecd_bench_path_names[path], point->reason[path]);
+        if (point->refused[path] || point->budget_bytes)
+            printf("  %-4s %s\n", ecd_bench_path_names[path], point->reason[path]);
     ecd_status status = ECD_OK;
     for (int figure = 0; !status && figure < ECD_BENCH_FIGURES; figure++)
         status = print_figure(b, index, (ecd_bench_figure)figure, diag);

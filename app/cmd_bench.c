@@ -4,6 +4,7 @@
 #include "app/common.h"
 #include "app/generate.h"
 #include "app/model_defaults.h"
+#include "app/plot.h"
 #include "app/synthetic.h"
 
 #include <inttypes.h>
@@ -49,6 +50,7 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
         {"threads", 0, ECD_OPTION_INT, &s->threads, NULL, 1, 1024, NULL},
         {"json", 0, ECD_OPTION_FLAG, &s->json, NULL, 0, 0, NULL},
         {"csv", 0, ECD_OPTION_TEXT, &s->csv, NULL, 0, 0, NULL},
+        {"plot", 0, ECD_OPTION_TEXT, &s->plot, NULL, 0, 0, NULL},
         {"compare", 0, ECD_OPTION_TEXT, &s->compare, NULL, 0, 0, NULL},
     };
     int first;
@@ -123,6 +125,8 @@ static ecd_status measure_path(ecd_bench *b, int index, ecd_bench_path path, int
         snprintf(point->reason[path], ECD_BENCH_REASON, "%.*s", ECD_BENCH_REASON - 1, diag->what);
         return ECD_OK;
     }
+    if (!status)
+        snprintf(point->reason[path], ECD_BENCH_REASON, "%s", sample.plan);
     if (!status && run >= 0)
         ecd_bench_samples(b, index, path)[run] = sample;
     return status;
@@ -170,6 +174,8 @@ static ecd_status run(ecd_bench *b, ecd_diag *diag)
         status = print_folders(b, diag);
         goto out;
     }
+    if (!status && b->settings.plot)
+        status = ecd_plot_check(b->settings.plot, diag);
     if (!status && csv) // before measuring: an output that cannot be written is told at once
         status = ecd_writer_open(csv, &writer, diag);
     if (status)
@@ -181,6 +187,8 @@ static ecd_status run(ecd_bench *b, ecd_diag *diag)
         status = ecd_writer_commit(&writer, diag);
     if (csv)
         ecd_writer_abandon(&writer);
+    if (!status && b->settings.plot)
+        status = ecd_bench_write_plot(b, diag);
     if (!status)
         status = print(b, old, diag);
 out:

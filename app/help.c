@@ -144,6 +144,7 @@ static const char bench_text[] =
     "  --threads N       (all processors)\n"
     "  --json            print one JSON object instead of the table\n"
     "  --csv FILE        also write the figures as CSV\n"
+    "  --plot FILE       also draw latency against budget and memory by part, as .svg or .png\n"
     "  --compare OLD     also say what is slower or larger than in an earlier --json report\n"
     "\n"
     "Exit status 2 if a picture differs between the paths.\n";
