@@ -29,10 +29,10 @@ enum {
 // The buffers of a group, by the published names. split_positions is not among them: it says which layer a weight
 // belongs to, which decoding need not know.
 typedef enum ecf8_published_part {
-    ECF8_PUBLISHED_LUTS = 0,  // luts: u8 [rows, 256]
-    ECF8_PUBLISHED_ENCODED,   // encoded: the exponents' codes, most significant bit first
-    ECF8_PUBLISHED_NIBBLES,   // packed_other_4bits: sign << 3 | mantissa, two weights a byte, the first in the high half
-    ECF8_PUBLISHED_GAPS,      // gaps: 4 bits a thread, the first in the high half
+    ECF8_PUBLISHED_LUTS = 0, // luts: u8 [rows, 256]
+    ECF8_PUBLISHED_ENCODED,  // encoded: the exponents' codes, most significant bit first
+    ECF8_PUBLISHED_NIBBLES,  // packed_other_4bits: sign << 3 | mantissa, two weights a byte, the first in the high half
+    ECF8_PUBLISHED_GAPS,     // gaps: 4 bits a thread, the first in the high half
     ECF8_PUBLISHED_POSITIONS, // output_positions: u64 little endian, one a block, then the count of weights
     ECF8_PUBLISHED_PARTS,
 } ecf8_published_part;
@@ -79,7 +79,7 @@ enum {
 
 typedef struct ecf8_published_decoder {
     ecf8_published group;
-    const uint64_t *fast;       // [1 << FAST_BITS]: the whole codes that begin a window of so many bits
+    const uint64_t *fast;        // [1 << FAST_BITS]: the whole codes that begin a window of so many bits
     const uint16_t (*slow)[256]; // the tables of luts, cleaned
 } ecf8_published_decoder;
 
@@ -128,11 +128,11 @@ ECF8_API ecf8_status ecf8_published_decide(ecf8_published_plan *plan, ecf8_publi
 typedef struct ecf8_published_packer {
     const ecf8_published_plan *plan;
     uint8_t *parts[ECF8_PUBLISHED_PARTS];
-    uint64_t done;       // weights packed
-    uint64_t word;       // the current thread's 8 bytes, filled from the top
-    uint32_t used_bits;  // of them
-    uint64_t thread;     // its number
-    uint8_t half;        // a weight that waits for its other half of a pair
+    uint64_t done;      // weights packed
+    uint64_t word;      // the current thread's 8 bytes, filled from the top
+    uint32_t used_bits; // of them
+    uint64_t thread;    // its number
+    uint8_t half;       // a weight that waits for its other half of a pair
     bool has_half;
     uint32_t pairs[256]; // code of two exponents (first in the low half), left justified; its length in the low 5 bits
 } ecf8_published_packer;

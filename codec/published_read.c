@@ -1,14 +1,15 @@
-// Reading the published format: what must hold of a group's buffers, and its decoding, four blocks of threads at a time.
+// Reading the published format: what must hold of a group's buffers, and its decoding, four blocks of threads at a
+// time.
 #include "codec/format.h"
 #include "codec/published.h"
 
 enum {
     FAST_BITS = ECF8_PUBLISHED_FAST_BITS,
-    POINTER = 240,      // entries of luts from here on name another table
+    POINTER = 240,       // entries of luts from here on name another table
     NEXT_TABLE = 0x8000, // of a cleaned entry: the low bits are a table's number
-    LOOKUPS = 4,        // of FAST_BITS each that a window of 57 bits always allows
-    FAST_CODES = 6,     // at most, in an entry of the fast table
-    LANES = 4,          // blocks decoded together
+    LOOKUPS = 4,         // of FAST_BITS each that a window of 57 bits always allows
+    FAST_CODES = 6,      // at most, in an entry of the fast table
+    LANES = 4,           // blocks decoded together
     // What LOOKUPS entries write: each stores 8 bytes, of which it counts at most 6.
     STEP_WEIGHTS = LOOKUPS * FAST_CODES,
     STEP_ROOM = (LOOKUPS - 1) * FAST_CODES + 8,
@@ -376,8 +377,7 @@ static ecf8_status check_gaps(const ecf8_published_decoder *d, uint64_t block, u
 
 static ecf8_status bad_code(const lane *l, uint64_t block, ecf8_published_error *error)
 {
-    return fail(error, ECF8_ERR_STREAM, ECF8_PUBLISHED_ENCODED, l->bit / 8, block,
-                "a code of luts within the stream");
+    return fail(error, ECF8_ERR_STREAM, ECF8_PUBLISHED_ENCODED, l->bit / 8, block, "a code of luts within the stream");
 }
 
 // Decodes blocks first .. first + count - 1, up to four, to out.

@@ -10,9 +10,9 @@
 #include "weights/publish.h"
 
 enum {
-    TASK_HASH,  // of the original
+    TASK_HASH,   // of the original
     TASK_SPLITS, // split_positions of all groups: 8-byte integers, which want to lie first
-    TASK_PLAIN, // a tensor as it is
+    TASK_PLAIN,  // a tensor as it is
     TASK_GROUP,
     PIECE_BYTES = 4 << 20,
 };

@@ -44,8 +44,8 @@ static bool is_number(const char *text, size_t length)
     return length && strspn(text, "0123456789") >= length;
 }
 
-// "transformer_blocks.0" of "transformer_blocks.0.attn1.to_q", "model.layers.3.mlp.experts.17" of one of its layers; the
-// whole name where it has no number.
+// "transformer_blocks.0" of "transformer_blocks.0.attn1.to_q", "model.layers.3.mlp.experts.17" of one of its layers;
+// the whole name where it has no number.
 static size_t block_length(const char *module)
 {
     size_t found = 0;

@@ -1,8 +1,9 @@
 // Models in published ECF8 0.2.0: groups of buffers as the tensors that they hold. Internal to weights/.
 //
-// A group "<block>.luts, .encoded, .packed_other_4bits, .gaps, .output_positions, .split_positions" holds the E4M3 weights
-// of the block's layers end to end. Which layers those are stands in pattern_dict.json beside the files, how many threads
-// decode a block in dfloat_config.json (or in config.json under "dfloat_config"). docs/FORMAT.md, "The published format".
+// A group "<block>.luts, .encoded, .packed_other_4bits, .gaps, .output_positions, .split_positions" holds the E4M3
+// weights of the block's layers end to end. Which layers those are stands in pattern_dict.json beside the files, how
+// many threads decode a block in dfloat_config.json (or in config.json under "dfloat_config"). docs/FORMAT.md, "The
+// published format".
 #ifndef ECD_WEIGHTS_PUBLISHED_H
 #define ECD_WEIGHTS_PUBLISHED_H
 
@@ -13,15 +14,15 @@ typedef struct cJSON cJSON;
 
 struct ecd_published_group {
     ecf8_published view;
-    const char *block;                       // its name
-    ecd_tensor parts[ECF8_PUBLISHED_PARTS];  // as the files hold them, under full names
-    uint64_t stored_bytes;                   // of all, split_positions included
+    const char *block;                      // its name
+    ecd_tensor parts[ECF8_PUBLISHED_PARTS]; // as the files hold them, under full names
+    uint64_t stored_bytes;                  // of all, split_positions included
 };
 
-// Replaces the groups among the tensors by the E4M3 tensors that they hold, and indexes again. The names must be indexed.
-// Shapes are not known: the tensors are flat, until the metadata's ecf8.shape notes say more.
-// A group that lacks a buffer is ECD_DATA, except in a single shard of several ("-of-" in its name), where it stays as it
-// is: the rest may lie in another.
+// Replaces the groups among the tensors by the E4M3 tensors that they hold, and indexes again. The names must be
+// indexed. Shapes are not known: the tensors are flat, until the metadata's ecf8.shape notes say more. A group that
+// lacks a buffer is ECD_DATA, except in a single shard of several ("-of-" in its name), where it stays as it is: the
+// rest may lie in another.
 ecd_status ecd_published_resolve(ecd_checkpoint *cp, ecd_diag *diag);
 
 // Have any of the tensors, as files hold them, a group's names?

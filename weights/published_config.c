@@ -95,11 +95,12 @@ ecd_status ecd_published_layers(const ecd_published_config *config, const char *
     {
         ecd_pattern_result result = ecd_pattern_match(entry->string, block);
         bool good = result != ECD_PATTERN_UNSUPPORTED && (cJSON_IsArray(entry) || cJSON_IsNull(entry));
-        cJSON_ArrayForEach(layer, entry)
-            good &= cJSON_IsString(layer);
+        cJSON_ArrayForEach(layer, entry) good &= cJSON_IsString(layer);
         if (!good) {
-            (void)ecd_fail(diag, ECD_DATA, "pattern \"%.200s\": expected a regular expression of simple kind with an "
-                           "array of layers' names", entry->string);
+            (void)ecd_fail(diag, ECD_DATA,
+                           "pattern \"%.200s\": expected a regular expression of simple kind with an "
+                           "array of layers' names",
+                           entry->string);
             ecd_diag_file(diag, config->path);
             return ECD_DATA;
         }

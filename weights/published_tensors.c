@@ -51,8 +51,7 @@ static const ecd_tensor *find_part(const finder *f, const char *block, const cha
     int length = snprintf(name, sizeof name, "%s.%s", block, part);
     size_t count = f->cp->count;
     f->cp->count = f->before;
-    const ecd_tensor *found =
-        length > 0 && (size_t)length < sizeof name ? ecd_checkpoint_find(f->cp, name) : NULL;
+    const ecd_tensor *found = length > 0 && (size_t)length < sizeof name ? ecd_checkpoint_find(f->cp, name) : NULL;
     f->cp->count = count;
     return found;
 }
@@ -122,8 +121,8 @@ static uint64_t split_at(const finder *f, uint64_t index)
     return value;
 }
 
-// Layer `index` of the block: its weight's name, "<block>.weight" where the block is the layer itself. Without a pattern
-// dictionary layers are numbered. The caller frees.
+// Layer `index` of the block: its weight's name, "<block>.weight" where the block is the layer itself. Without a
+// pattern dictionary layers are numbered. The caller frees.
 static char *weight_name(const finder *f, const cJSON *layer, uint64_t index)
 {
     char *name = NULL, *current;

@@ -1,6 +1,6 @@
 // A reader of published ECF8 0.2.0 that shares no code with libecf8: written from the description of the method, it
-// goes the way of a GPU. Each thread has 8 bytes of the stream, its gap, and a look-ahead of 2 bytes; a first pass counts
-// each thread's weights, a sum over the block's threads gives their places, a second pass writes.
+// goes the way of a GPU. Each thread has 8 bytes of the stream, its gap, and a look-ahead of 2 bytes; a first pass
+// counts each thread's weights, a sum over the block's threads gives their places, a second pass writes.
 #ifndef ECD_TESTS_PUBLISHED_KERNEL_H
 #define ECD_TESTS_PUBLISHED_KERNEL_H
 
@@ -8,7 +8,7 @@
 
 typedef struct published_arrays {
     const uint8_t *luts, *encoded, *packed_other_4bits, *gaps, *output_positions;
-    uint32_t n_luts; // rows
+    uint32_t n_luts;                       // rows
     uint64_t n_bytes, n_gaps, n_positions; // of encoded; bytes of gaps; entries of output_positions
     uint64_t n_elements;
 } published_arrays;

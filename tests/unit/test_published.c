@@ -373,7 +373,8 @@ static void test_lying_sizes(void **state)
     fill(lying_weights, LYING, 2, 8);
     make_group(&g, lying_weights, LYING, LYING);
     for (int part = 0; part < ECF8_PUBLISHED_PARTS; part++)
-        for (uint64_t left = 0; left < g.plan.bytes[part]; left += left < 20 || left + 20 > g.plan.bytes[part] ? 1 : 61) {
+        for (uint64_t left = 0; left < g.plan.bytes[part];
+             left += left < 20 || left + 20 > g.plan.bytes[part] ? 1 : 61) {
             ecf8_published_buffer cut[ECF8_PUBLISHED_PARTS];
             memcpy(cut, g.buffers, sizeof cut);
             uint8_t *exact = malloc(left ? left : 1);
@@ -425,7 +426,8 @@ static void test_published_habits(void **state)
     memset(luts + 128, 8, 128); // 1: exponent 8
     luts[256 + 7] = 2, luts[256 + 8] = 1;
     encoded[0] = 0x60; // 01 1, then the mark
-    ecf8_published_buffer buffers[] = {{luts, 512}, {encoded, 1}, {nibbles, 1}, {gaps, 256}, {(uint8_t *)positions, 16}};
+    ecf8_published_buffer buffers[] = {
+        {luts, 512}, {encoded, 1}, {nibbles, 1}, {gaps, 256}, {(uint8_t *)positions, 16}};
     assert_int_equal(decode_all(buffers, 512, out, 2, ECF8_VERIFY, &error), ECF8_OK);
     assert_int_equal(out[0], 7 << 3 | 1);
     assert_int_equal(out[1], 0x80 | 8 << 3 | 2);
@@ -438,13 +440,19 @@ static void test_published_habits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_readers),    cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_both_readers),
+        cmocka_unit_test(test_ends),
         cmocka_unit_test(test_position_left_out),
-        cmocka_unit_test(test_all_bytes),       cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_limits_of_writing), cmocka_unit_test(test_other_weights),
-        cmocka_unit_test(test_lying_positions), cmocka_unit_test(test_lying_tables),
-        cmocka_unit_test(test_lying_gaps),      cmocka_unit_test(test_lying_sizes),
-        cmocka_unit_test(test_flipped_stream),  cmocka_unit_test(test_published_habits),
+        cmocka_unit_test(test_all_bytes),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_limits_of_writing),
+        cmocka_unit_test(test_other_weights),
+        cmocka_unit_test(test_lying_positions),
+        cmocka_unit_test(test_lying_tables),
+        cmocka_unit_test(test_lying_gaps),
+        cmocka_unit_test(test_lying_sizes),
+        cmocka_unit_test(test_flipped_stream),
+        cmocka_unit_test(test_published_habits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

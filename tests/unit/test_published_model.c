@@ -1,5 +1,5 @@
-// Models in published ECF8 0.2.0: the published encoder's files decode to their bytes; what compress writes decodes by an
-// independent reader, opens as the original does, and comes back byte by byte; folders that lie are refused.
+// Models in published ECF8 0.2.0: the published encoder's files decode to their bytes; what compress writes decodes by
+// an independent reader, opens as the original does, and comes back byte by byte; folders that lie are refused.
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 #include <stdio.h>
