@@ -47,6 +47,9 @@ typedef enum ecd_epilogue {
     ECD_EPILOGUE_GELU_TANH, // 0.5 v (1 + tanh(sqrt(2/pi) (v + 0.044715 v^3)))
     ECD_EPILOGUE_SILU,      // v / (1 + exp(-v))
     ECD_EPILOGUE_RESIDUAL,  // out (f32) += gate * v, or += v where gate is NULL
+    ECD_EPILOGUE_QUICK_GELU, // v / (1 + exp(-1.702 v)), CLIP's
+    ECD_EPILOGUE_MULTIPLY,   // out *= v: the second half of a gated feed-forward, onto the activated first
+    ECD_EPILOGUE_COUNT
 } ecd_epilogue;
 
 // out[p][r][n] = epilogue(sum_k x[p][r][k] w[n][k] + bias[n]), for `pictures` independent pictures of `rows` rows each.
@@ -66,8 +69,9 @@ typedef struct ecd_linear {
     int64_t gate_stride; // elements from one gate vector to the next
 } ecd_linear;
 
-// out[r] = LayerNorm(x[r]) * (1 + scale[g]) + shift[g], g = r / group_rows; no learned affine; variance biased.
-// diffusers: AdaLayerNormZero (models/normalization.py). scale and shift may be NULL (plain LayerNorm).
+// out[r] = (LayerNorm(x[r]) * gamma + beta) * (1 + scale[g]) + shift[g], g = r / group_rows; variance biased. Each of
+// scale, shift (diffusers: AdaLayerNormZero, models/normalization.py), gamma and beta (learned) may be NULL. With `rms`
+// nothing is subtracted and the mean square divides (RMSNorm, arXiv 1910.07467, as T5 has it).
 typedef struct ecd_norm {
     const float *x; // f32 [rows, cols]
     int64_t rows, cols;
@@ -75,9 +79,12 @@ typedef struct ecd_norm {
     const float *shift, *scale; // f32 [rows / group_rows] vectors of cols, mod_stride elements apart
     int64_t group_rows, mod_stride;
     void *out; // act [rows, cols]
+    const float *gamma, *beta; // f32 [cols]
+    bool rms;
 } ecd_norm;
 
-// out = softmax(q k^T * scale) v for each of `batch` sequences and `heads` heads, without mask.
+// out = softmax(q k^T * scale + bias) v for each of `batch` sequences and `heads` heads. With `causal` a token sees those
+// up to itself alone. The bias depends on the distance of two tokens (T5: transformers models/t5/modeling_t5.py).
 // q, k, v, out: act [batch, tokens, heads * head_dim] with rows *_stride elements apart (0: dense), so that views into
 // a joint projection work. Memory beside the operands is O(tokens), never tokens x tokens.
 typedef struct ecd_attention {
@@ -88,6 +95,8 @@ typedef struct ecd_attention {
     void *out;
     int64_t out_stride;
     float scale;
+    bool causal;
+    const float *distance_bias; // f32 [heads, q_tokens + kv_tokens - 1]: of key k and query q at k - q + q_tokens - 1, or NULL
 } ecd_attention;
 
 // A convolution's weights in the backend's own layout, made once by conv_prepare.

@@ -42,7 +42,7 @@ bool ecd_shape_linear(ecd_backend *be, const ecd_linear *op)
         return refuse(be, "linear: x_stride less than the input channels");
     if (ecd_stride_or(op->out_stride, op->w->rows) < op->w->rows || !fits(op->out_stride))
         return refuse(be, "linear: out_stride less than the output channels");
-    if ((unsigned)op->epilogue > ECD_EPILOGUE_RESIDUAL)
+    if ((unsigned)op->epilogue >= ECD_EPILOGUE_COUNT)
         return refuse(be, "linear: unknown epilogue");
     if (op->epilogue == ECD_EPILOGUE_RESIDUAL && op->gate && (op->gate_rows < 1 || !fits(op->gate_stride)))
         return refuse(be, "linear: gate_rows and gate_stride must be given with a gate");

@@ -17,6 +17,8 @@ typedef struct job {
 typedef struct tile {
     float *k, *v, *q, *logits, *sums; // packed keys and values, queries, [QUERIES][KEYS], [QUERIES][padded]
     float largest[QUERIES], total[QUERIES];
+    const float *bias; // of this head and the tile's first query, to be read at a key's index less a row's, or NULL
+    int64_t first;     // query
 } tile;
 
 static const void *row_of(const job *j, const void *base, int64_t row, int64_t stride, int64_t head)
@@ -35,16 +37,19 @@ static void pack_values(const job *j, const void *v, int64_t keys, float *to)
             }
 }
 
-// Turns a row of logits into weights, and brings the row's sums to the new maximum.
-static void soften(const job *j, tile *t, int64_t row, int64_t keys)
+// Turns a row of logits into weights, and brings the row's sums to the new maximum. key: the first of the `keys`.
+static void soften(const job *j, tile *t, int64_t row, int64_t key, int64_t keys)
 {
     float *logit = t->logits + row * KEYS;
     vf scale = vsplat(j->op->scale), most = vsplat(-INFINITY), sum = {0};
+    int64_t seen = j->op->causal && t->first + row + 1 - key < keys ? t->first + row + 1 - key : keys;
     for (int64_t i = 0; i < keys; i += LANES) {
         vf v = vload(logit + i) * scale;
+        if (t->bias)
+            v += vload_some(ECD_F32, t->bias + key - row + i, keys - i);
         vstore(logit + i, v);
-        for (int64_t pad = keys; pad < i + LANES; pad++)
-            logit[pad] = -INFINITY;
+        for (int64_t hidden = seen > i ? seen : i; hidden < i + LANES; hidden++)
+            logit[hidden] = -INFINITY;
         most = vmax(vload(logit + i), most);
     }
     float largest = vlargest(most);
@@ -62,8 +67,9 @@ static void soften(const job *j, tile *t, int64_t row, int64_t keys)
         vstore(t->sums + row * j->padded + d, vload(t->sums + row * j->padded + d) * shrink);
 }
 
-static void meet_keys(const job *j, tile *t, int64_t rows, const void *k, const void *v, int64_t keys)
+static void meet_keys(const job *j, tile *t, int64_t rows, int64_t key, const void *k, const void *v)
 {
+    int64_t keys = j->op->kv_tokens - key < KEYS ? j->op->kv_tokens - key : KEYS;
     int64_t dim = j->op->head_dim;
     ecd_pack pack = {j->act, k, j->k_stride, false};
     memset(t->logits, 0, (size_t)(QUERIES * KEYS) * sizeof *t->logits);
@@ -72,7 +78,7 @@ static void meet_keys(const job *j, tile *t, int64_t rows, const void *k, const 
         ECD_NAME(gemm_panel)(rows, dim, t->q, dim, t->k, t->logits + n, KEYS);
     }
     for (int64_t row = 0; row < rows; row++)
-        soften(j, t, row, keys);
+        soften(j, t, row, key, keys);
     pack_values(j, v, keys, t->v);
     for (int64_t n = 0; n < dim; n += PANEL)
         ECD_NAME(gemm_panel)(rows, keys, t->logits, KEYS, t->v + n * KEYS, t->sums + n, j->padded);
@@ -92,7 +98,9 @@ static void run_part(void *context, int64_t part, int thread)
     const ecd_attention *op = j->op;
     int64_t first = part % j->tiles * QUERIES, head = part / j->tiles % op->heads, b = part / j->tiles / op->heads;
     int64_t rows = op->q_tokens - first < QUERIES ? op->q_tokens - first : QUERIES, dim = op->head_dim;
-    tile t = {.k = ecd_cpu_scratch(j->be, thread)};
+    tile t = {.k = ecd_cpu_scratch(j->be, thread), .first = first};
+    if (op->distance_bias)
+        t.bias = op->distance_bias + head * (op->q_tokens + op->kv_tokens - 1) + op->q_tokens - 1 - first;
     t.v = t.k + PANEL * dim;
     t.q = t.v + KEYS * j->padded;
     t.logits = t.q + QUERIES * dim;
@@ -106,9 +114,8 @@ static void run_part(void *context, int64_t part, int thread)
         t.largest[r] = -INFINITY;
     }
     for (int64_t key = 0; key < op->kv_tokens; key += KEYS)
-        meet_keys(j, &t, rows, row_of(j, op->k, b * op->kv_tokens + key, j->k_stride, head),
-                  row_of(j, op->v, b * op->kv_tokens + key, j->v_stride, head),
-                  op->kv_tokens - key < KEYS ? op->kv_tokens - key : KEYS);
+        meet_keys(j, &t, rows, key, row_of(j, op->k, b * op->kv_tokens + key, j->k_stride, head),
+                  row_of(j, op->v, b * op->kv_tokens + key, j->v_stride, head));
     for (int64_t r = 0; r < rows; r++)
         store_row(j, &t, r, (char *)row_of(j, op->out, b * op->q_tokens + first + r, j->out_stride, head));
 }

@@ -25,6 +25,8 @@ ALWAYS_INLINE vf ecd_linear_finish(const ecd_linear *op, const ecd_epilogue epil
         return vgelu_tanh(sum);
     if (epilogue == ECD_EPILOGUE_SILU)
         return vsilu(sum);
+    if (epilogue == ECD_EPILOGUE_QUICK_GELU)
+        return sum / (1.0f + vexp(sum * -1.702f));
     return gate ? sum * vload_some(ECD_F32, gate + channel, count) : sum;
 }
 
@@ -36,14 +38,21 @@ ALWAYS_INLINE void ecd_linear_store_type(const ecd_linear *op, const ecd_epilogu
     for (; n + LANES <= channels; n += LANES) {
         char *to = out + (size_t)n * vsize(type);
         vf v = ecd_linear_finish(op, epilogue, vload(sum + n), gate, first + n, LANES);
-        vstore_some(type, to, epilogue == ECD_EPILOGUE_RESIDUAL ? v + vload_type(ECD_F32, to) : v, LANES);
+        if (epilogue == ECD_EPILOGUE_RESIDUAL)
+            v += vload_type(ECD_F32, to);
+        else if (epilogue == ECD_EPILOGUE_MULTIPLY)
+            v *= vload_type(type, to);
+        vstore_some(type, to, v, LANES);
     }
     if (n == channels)
         return;
     char *to = out + (size_t)n * vsize(type);
     vf v = ecd_linear_finish(op, epilogue, vload(sum + n), gate, first + n, channels - n);
-    vstore_some(type, to, epilogue == ECD_EPILOGUE_RESIDUAL ? v + vload_part(ECD_F32, to, channels - n) : v,
-                channels - n);
+    if (epilogue == ECD_EPILOGUE_RESIDUAL)
+        v += vload_part(ECD_F32, to, channels - n);
+    else if (epilogue == ECD_EPILOGUE_MULTIPLY)
+        v *= vload_part(type, to, channels - n);
+    vstore_some(type, to, v, channels - n);
 }
 
 // Finishes and stores `channels` sums of a row, from channel `first` on; sum is readable up to a whole vector.
@@ -65,8 +74,12 @@ static inline void ecd_linear_store(const ecd_linear_job *j, const float *sum, i
         CASE(ECD_EPILOGUE_NONE)
         CASE(ECD_EPILOGUE_GELU_TANH)
         CASE(ECD_EPILOGUE_SILU)
+        CASE(ECD_EPILOGUE_QUICK_GELU)
+        CASE(ECD_EPILOGUE_MULTIPLY)
     case ECD_EPILOGUE_RESIDUAL:
         ecd_linear_store_type(op, ECD_EPILOGUE_RESIDUAL, ECD_F32, sum, gate, out, first, channels);
+        break;
+    case ECD_EPILOGUE_COUNT:
         break;
     }
 #undef CASE

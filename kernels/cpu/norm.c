@@ -32,12 +32,16 @@ static void norm_row(const norm_job *j, int64_t row)
     int64_t modulation = op->group_rows ? row / op->group_rows * op->mod_stride : 0;
     ecd_dtype act = ecd_cpu_act(j->be);
     char *out = (char *)op->out + (size_t)(row * op->cols) * j->be->act_bytes;
-    float mean = sum_row(x, op->cols, 0, 1) / (float)op->cols;
+    float mean = op->rms ? 0.0f : sum_row(x, op->cols, 0, 1) / (float)op->cols;
     float variance = sum_row(x, op->cols, mean, 2) / (float)op->cols;
     vf inverse = vsplat(1.0f / sqrtf(variance + op->eps)), centre = vsplat(mean);
     for (int64_t c = 0; c < op->cols; c += LANES) {
         int64_t left = op->cols - c;
         vf v = (vload_some(ECD_F32, x + c, left) - centre) * inverse;
+        if (op->gamma)
+            v *= vload_some(ECD_F32, op->gamma + c, left);
+        if (op->beta)
+            v += vload_some(ECD_F32, op->beta + c, left);
         if (op->scale)
             v *= 1.0f + vload_some(ECD_F32, op->scale + modulation + c, left);
         if (op->shift)

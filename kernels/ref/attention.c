@@ -7,22 +7,27 @@
 typedef struct head {
     const float *q, *k, *v; // first token of this sequence and head
     float *out;
+    const float *bias; // of distance 0 - (q_tokens - 1), or NULL
     int64_t q_stride, k_stride, v_stride, out_stride;
 } head;
 
-// weights[t] = exp(logit[t] - largest); returns their sum. Infinite logits give what the formula gives: NaN.
-static double softmax_weights(const ecd_attention *op, const head *h, const float *q, float *weights)
+// weights[t] = exp(logit[t] - largest) for the `seen` first keys; returns their sum. Infinite logits give what the formula
+// gives: NaN.
+static double softmax_weights(const ecd_attention *op, const head *h, int64_t token, int64_t seen, float *weights)
 {
     float largest = -INFINITY;
-    for (int64_t t = 0; t < op->kv_tokens; t++) {
+    const float *q = h->q + token * h->q_stride;
+    for (int64_t t = 0; t < seen; t++) {
         float dot = 0;
         for (int64_t d = 0; d < op->head_dim; d++)
             dot += q[d] * h->k[t * h->k_stride + d];
         weights[t] = dot * op->scale;
+        if (h->bias)
+            weights[t] += h->bias[t - token + op->q_tokens - 1];
         largest = weights[t] > largest ? weights[t] : largest;
     }
     double sum = 0;
-    for (int64_t t = 0; t < op->kv_tokens; t++) {
+    for (int64_t t = 0; t < seen; t++) {
         weights[t] = (float)exp((double)weights[t] - (double)largest);
         sum += (double)weights[t];
     }
@@ -31,11 +36,12 @@ static double softmax_weights(const ecd_attention *op, const head *h, const floa
 
 static void attend(const ecd_attention *op, const head *h, int64_t token, float *weights)
 {
-    double sum = softmax_weights(op, h, h->q + token * h->q_stride, weights);
+    int64_t seen = op->causal && token + 1 < op->kv_tokens ? token + 1 : op->kv_tokens;
+    double sum = softmax_weights(op, h, token, seen, weights);
     float *out = h->out + token * h->out_stride;
     for (int64_t d = 0; d < op->head_dim; d++)
         out[d] = 0;
-    for (int64_t t = 0; t < op->kv_tokens; t++)
+    for (int64_t t = 0; t < seen; t++)
         for (int64_t d = 0; d < op->head_dim; d++)
             out[d] += weights[t] * h->v[t * h->v_stride + d];
     for (int64_t d = 0; d < op->head_dim; d++)
@@ -54,6 +60,8 @@ static head head_of(const ecd_attention *op, int64_t sequence, int64_t index)
     h.q = (const float *)op->q + sequence * op->q_tokens * h.q_stride + at;
     h.k = (const float *)op->k + sequence * op->kv_tokens * h.k_stride + at;
     h.v = (const float *)op->v + sequence * op->kv_tokens * h.v_stride + at;
+    if (op->distance_bias)
+        h.bias = op->distance_bias + index * (op->q_tokens + op->kv_tokens - 1);
     h.out = (float *)op->out + sequence * op->q_tokens * h.out_stride + at;
     return h;
 }

@@ -20,6 +20,11 @@ float ecd_ref_gelu_tanh(float v)
     return (float)(0.5 * x * (1.0 + tanh(inner)));
 }
 
+float ecd_ref_quick_gelu(float v)
+{
+    return (float)((double)v / (1.0 + exp(-1.702 * (double)v)));
+}
+
 void ecd_ref_widen_row(const ecd_weight *w, int64_t row, float *out)
 {
     const char *data = w->data;
@@ -52,6 +57,9 @@ static void store(const ecd_linear *op, int64_t row, int64_t channel, float v)
     case ECD_EPILOGUE_NONE: *out = v; break;
     case ECD_EPILOGUE_GELU_TANH: *out = ecd_ref_gelu_tanh(v); break;
     case ECD_EPILOGUE_SILU: *out = ecd_ref_silu(v); break;
+    case ECD_EPILOGUE_QUICK_GELU: *out = ecd_ref_quick_gelu(v); break;
+    case ECD_EPILOGUE_MULTIPLY: *out *= v; break;
+    case ECD_EPILOGUE_COUNT: break;
     case ECD_EPILOGUE_RESIDUAL:
         *out += op->gate ? op->gate[row / op->gate_rows * op->gate_stride + channel] * v : v;
         break;

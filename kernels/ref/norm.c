@@ -10,13 +10,17 @@ static void norm_row(const ecd_norm *op, int64_t row)
     double sum = 0, squares = 0;
     for (int64_t c = 0; c < op->cols; c++)
         sum += (double)x[c];
-    double mean = sum / (double)op->cols;
+    double mean = op->rms ? 0 : sum / (double)op->cols;
     for (int64_t c = 0; c < op->cols; c++)
         squares += ((double)x[c] - mean) * ((double)x[c] - mean);
     double inverse = 1.0 / sqrt(squares / (double)op->cols + (double)op->eps);
     int64_t group = op->group_rows ? row / op->group_rows : 0;
     for (int64_t c = 0; c < op->cols; c++) {
         float v = (float)(((double)x[c] - mean) * inverse);
+        if (op->gamma)
+            v = v * op->gamma[c];
+        if (op->beta)
+            v = v + op->beta[c];
         if (op->scale)
             v = v * (1.0f + op->scale[group * op->mod_stride + c]);
         if (op->shift)

@@ -35,5 +35,6 @@ void ecd_ref_widen_row(const ecd_weight *w, int64_t row, float *out);
 
 float ecd_ref_silu(float v);
 float ecd_ref_gelu_tanh(float v);
+float ecd_ref_quick_gelu(float v);
 
 #endif

@@ -31,6 +31,15 @@ static void run(const ecd_backend *as, ecd_backend *be, ecd_linear op, const flo
     ecd_guarded_free(&in);
 }
 
+// What the output holds before: something that a product with it shows.
+static void begin(const ecd_linear *op, void *out, size_t count, size_t element_bytes)
+{
+    float value = op->epilogue == ECD_EPILOGUE_MULTIPLY ? 1.5f : 0.0f;
+    uint16_t half = ecd_to_bf16(value);
+    for (size_t i = 0; i < count; i++)
+        memcpy((char *)out + i * element_bytes, element_bytes == 4 ? (void *)&value : (void *)&half, element_bytes);
+}
+
 // One operation in ref, with one and two threads, and its last picture alone: near to ref, equal among themselves.
 static void compare(ecd_check *check, const char *what, ecd_linear op, const float *x)
 {
@@ -40,9 +49,10 @@ static void compare(ecd_check *check, const char *what, ecd_linear op, const flo
     float *expected = calloc(count, sizeof *expected);
     ecd_guarded one = ecd_guarded_new(count * size, size), two = ecd_guarded_new(count * size, size);
     ecd_guarded alone = ecd_guarded_new(picture, size);
-    memset(one.data, 0, count * size);
-    memset(two.data, 0, count * size);
-    memset(alone.data, 0, picture);
+    begin(&op, expected, count, sizeof *expected);
+    begin(&op, one.data, count, size);
+    begin(&op, two.data, count, size);
+    begin(&op, alone.data, picture / size, size);
     run(check->ref, check->ref, op, x, expected);
     run(check->one, check->one, op, x, one.data);
     run(check->one, check->two, op, x, two.data);
@@ -82,7 +92,7 @@ static void check_shape(ecd_check *check, shape s, ecd_dtype dtype, ecd_scale_ki
     }
     ecd_weight w = {dtype, data.data, s.channels, s.cols, kind, kind ? vectors + s.channels : NULL};
     static const ecd_epilogue epilogues[] = {ECD_EPILOGUE_NONE, ECD_EPILOGUE_GELU_TANH, ECD_EPILOGUE_SILU,
-                                             ECD_EPILOGUE_RESIDUAL};
+                                             ECD_EPILOGUE_RESIDUAL, ECD_EPILOGUE_QUICK_GELU, ECD_EPILOGUE_MULTIPLY};
     ecd_linear op = {.w = &w, .bias = variant ? vectors : NULL, .pictures = s.pictures, .rows = s.rows,
                      .x_stride = x_stride, .out_stride = out_stride, .out_f32 = variant & 1,
                      .epilogue = epilogues[variant]};
@@ -106,6 +116,6 @@ void ecd_check_linear(ecd_check *check)
                                    {1, 13, 385, 65}, {2, 150, 257, 31}, {5, 6, 768, 129}, {1, 600, 40, 17}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (ecd_dtype dtype = ECD_F32; dtype <= ECD_E5M2; dtype++)
-            for (int variant = 0; variant < 4; variant++)
+            for (int variant = 0; variant < 6; variant++)
                 check_shape(check, shapes[i], dtype, (ecd_scale_kind)((variant + (int)dtype + (int)i) % 4), variant);
 }

@@ -90,6 +90,9 @@ static void check_norms(ecd_check *check)
         float *x = ecd_check_values(check, count);
         compare(check, "group norm", run_group_norm, &op, x, true, count, count);
         compare(check, "norm", run_norm, &norm, x, false, count, count);
+        ecd_norm learned = {.rows = shapes[i][0], .cols = shapes[i][1], .eps = 1e-5f, .gamma = vectors + 3,
+                            .beta = i & 1 ? vectors + 900 : NULL, .rms = i & 2};
+        compare(check, "norm with weights", run_norm, &learned, x, false, count, count);
         x[count / 2] = NAN;
         compare(check, "norm with NaN", run_norm, &norm, x, false, count, count);
         free(x);
@@ -118,6 +121,12 @@ static void check_attention(ecd_check *check)
         size_t out = (size_t)(op.batch * tokens * width);
         float *x = ecd_check_values(check, 3 * out);
         compare(check, "attention", run_attention, &op, x, true, 3 * out, out);
+        float *bias = ecd_check_values(check, (size_t)(op.heads * (2 * tokens - 1)));
+        ecd_attention masked = op;
+        masked.causal = i != 2;
+        masked.distance_bias = i ? bias : NULL;
+        compare(check, "attention, causal or with bias", run_attention, &masked, x, true, 3 * out, out);
+        free(bias);
         x[3 * out / 2] = NAN;
         compare(check, "attention with NaN", run_attention, &op, x, true, 3 * out, out);
         free(x);
