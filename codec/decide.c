@@ -47,18 +47,6 @@ static unsigned longest_code(const ecf8_plan *plan)
     return longest;
 }
 
-// What a blob will have, nearly, besides the bits that choosing tables counted: header, end of the directory and zeros
-// up to the alignments; for each tile its entry, and what is left in the lanes' words, which is on average L + 7.5 bits
-// less the length of the last code.
-static double other_bits(const ecf8_plan *plan, uint64_t code_bits)
-{
-    const unsigned codes = ecf8_codes_per_group(plan->mode) * ECF8_LANES;
-    const double mean = (double)code_bits / (double)(((plan->count - 1) / ECF8_GROUP + 1) * codes);
-    const double tail = ECF8_LANES * (longest_code(plan) + 7.5 - mean);
-    return (ECF8_HEADER_BYTES + ECF8_ENTRY_BYTES + ECF8_ALIGN) * 8 +
-           (double)plan->tile_count * (ECF8_ENTRY_BYTES * 8 + tail);
-}
-
 static void place_patches(ecf8_plan *plan, unsigned candidate)
 {
     for (uint64_t t = 0; t < plan->tile_count; t++) {
@@ -72,27 +60,35 @@ static void place_patches(ecf8_plan *plan, unsigned candidate)
     }
 }
 
-// The candidate whose codes are smallest; but pairs, which decode in half the time, are enough for
-// ECF8_DENSITY_BALANCED if they stay within half a per cent of the bound. Leaves its tables in the plan.
+// Whether pairs, which decode in half the time of whole bytes, are small enough for ECF8_DENSITY_BALANCED: their codes
+// stay within 0.45% of the bound (tiles and tables add 0.15% to large tensors), and whole bytes would not save 2%. What
+// tables and tiles cost does not count: whole bytes have those too.
+static bool pairs_suffice(const ecf8_plan *plan, uint64_t pairs_bits, unsigned pairs_tables, uint64_t bytes_bits)
+{
+    const uint64_t table_bits = (uint64_t)pairs_tables * ECF8_TABLE_BYTES * 8;
+    return (double)(pairs_bits - table_bits) <= 1.0045 * exponent_bound(plan) &&
+           (double)bytes_bits >= 0.98 * (double)pairs_bits;
+}
+
+// The candidate whose codes are smallest, or pairs if they suffice. Leaves its tables in the plan.
 static unsigned choose_mode(ecf8_plan *plan)
 {
-    uint64_t least = UINT64_MAX;
-    unsigned best = 0;
+    const uint64_t groups = (plan->count - 1) / ECF8_GROUP + 1;
+    uint64_t bits[2] = {0};
+    unsigned tables[2] = {0}, best = 0;
     for (unsigned c = 0; c < plan->candidate_count; c++) {
         plan->mode = plan->candidates[c];
-        const uint64_t groups = (plan->count - 1) / ECF8_GROUP + 1;
-        const uint64_t plane_bits = groups * ecf8_plane_group_bytes(plan->params.dtype, plan->mode) * 8;
-        const uint64_t code_bits = ecf8_choose_tables(plan, c);
-        if (code_bits + plane_bits < least) {
-            least = code_bits + plane_bits;
-            best = c;
-        }
-        if (plan->params.density == ECF8_DENSITY_BALANCED && plan->mode == ECF8_MODE_PAIRS &&
-            (double)(code_bits + plane_bits) + other_bits(plan, code_bits) <= 1.005 * exponent_bound(plan))
-            return c;
+        bits[c] = ecf8_choose_tables(plan, c) + groups * ecf8_plane_group_bytes(plan->params.dtype, plan->mode) * 8;
+        tables[c] = plan->table_count;
+        best = bits[c] < bits[best] ? c : best;
     }
-    if (best + 1 < plan->candidate_count)
+    if (plan->params.density == ECF8_DENSITY_BALANCED && plan->candidate_count == 2 &&
+        plan->candidates[0] == ECF8_MODE_PAIRS && pairs_suffice(plan, bits[0], tables[0], bits[1]))
+        best = 0;
+    if (best + 1 < plan->candidate_count) {
+        plan->mode = plan->candidates[best];
         ecf8_choose_tables(plan, best);
+    }
     return best;
 }
 

@@ -3,10 +3,11 @@
 
 enum { SLICE_GROUPS = 64 };
 
-// A tile costs about 68 bytes, but a GPU wants many; ECF8_DENSITY_BEST is content with four.
-static uint32_t default_tile(uint64_t count, ecf8_density density)
+// A tile costs about 68 bytes, but a GPU wants many; all densities but ECF8_DENSITY_FAST are content with four. Not so in
+// 16-bit weights: there rows differ more often, and smaller tiles tell them apart.
+static uint32_t default_tile(uint64_t count, const ecf8_params *p)
 {
-    if (density == ECF8_DENSITY_BEST)
+    if (p->density != ECF8_DENSITY_FAST && ecf8_dtype_bytes(p->dtype) == 1)
         return count >= UINT64_C(1) << 18 ? 65536 : count >= UINT64_C(1) << 17 ? 32768 : 16384;
     return count >= UINT64_C(1) << 20 ? 65536 : count >= UINT64_C(1) << 18 ? 32768 : 16384;
 }
@@ -21,7 +22,7 @@ static bool params_fit(uint64_t count, const ecf8_params *p)
 
 static uint32_t tile_weights_of(uint64_t count, const ecf8_params *p)
 {
-    return p->tile_weights ? p->tile_weights : default_tile(count, p->density);
+    return p->tile_weights ? p->tile_weights : default_tile(count, p);
 }
 
 uint64_t ecf8_encode_bound(uint64_t count, const ecf8_params *params)
