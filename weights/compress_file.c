@@ -15,7 +15,7 @@
 enum {
     TASK_HASH = 100,            // a kind beside the stages of a tensor
     HASH_BYTES = 4 << 20,       // of a task
-    AHEAD_BYTES = 64 << 20,     // hashing reads the file in order, and so fetches it from the disk for the coders
+    AHEAD_BYTES = 32 << 20,     // hashing reads the file in order, and so fetches it from the disk for the coders
     HELD_BYTES = 96 << 20,      // that tensors on their way hold together; the first may hold more
 };
 
@@ -198,13 +198,15 @@ static ecd_claim file_claim(ecd_job *job, ecd_task *task)
     return f->first == f->item_count && !f->hashing ? ECD_CLAIM_END : ECD_CLAIM_WAIT;
 }
 
+// The pages stay for the coders who follow; what they have not given back by then goes a while behind.
 static void hash_piece(file_work *f, const ecd_task *task)
 {
     const ecd_file *file = f->cp->files[0];
     ecd_file_will_need(file, task->first + task->count, 2 * HASH_BYTES);
     ecd_file_populate(file, task->first, task->count);
     ecd_hash_add(&f->hash, file->data + task->first, task->count);
-    ecd_file_dont_need(file, task->first, task->count);
+    if (task->first >= AHEAD_BYTES)
+        ecd_file_dont_need(file, task->first - AHEAD_BYTES, task->count);
 }
 
 static ecd_status file_run(ecd_job *job, const ecd_task *task, ecd_diag *diag)

@@ -7,7 +7,7 @@
 
 enum {
     CODE_AT_LEAST = 1024,    // bytes: below, a container's header outweighs what coding saves
-    KEEP_MAPPED = 16 << 20, // bytes: up to here a tensor's pages are kept from stage to stage
+    KEEP_MAPPED = 48 << 20, // bytes: up to here a tensor's pages are kept from stage to stage
 };
 
 bool ecd_item_codes(const ecd_tensor *tensor, ecd_dtype dtype)

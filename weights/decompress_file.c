@@ -10,7 +10,7 @@
 #include "weights/json.h"
 #include "weights/reader.h"
 
-enum { TASK_HASH = 100, HASH_BYTES = 4 << 20, HASH_BUFFER = 1 << 18 };
+enum { TASK_HASH = 100, HASH_BYTES = 4 << 20, HASH_BUFFER = 1 << 17 };
 
 // A tensor of the file to write: what its header says of it.
 typedef struct part {
