@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "weights/store_internal.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,7 +13,9 @@ static void populate(const uint8_t *data, size_t size)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = (uintptr_t)data / page * page, end = (uintptr_t)data + size;
 #ifdef MADV_POPULATE_READ
-    if (madvise((void *)begin, end - begin, MADV_POPULATE_READ) == 0)
+    // Pages that cannot be read, of a file that has shrunk, are left to who needs them. Only where the kernel does not
+    // know the call (before 5.14) are the pages touched.
+    if (madvise((void *)begin, end - begin, MADV_POPULATE_READ) == 0 || errno != EINVAL)
         return;
 #endif
     for (uintptr_t at = begin > (uintptr_t)data ? begin : (uintptr_t)data; at < end; at += page)

@@ -2,12 +2,14 @@
 #define _GNU_SOURCE
 #include <cmocka.h>
 
+#include "codec/ecf8.h"
 #include "oom/oom.h"
 #include "vae/vae.h"
 #include "weights/checkpoint.h"
 #include "weights/compress.h"
 #include "weights/json.h"
 #include "weights/model_folder.h"
+#include "weights/store.h"
 #include "weights/tree.h"
 
 #include <cjson/cJSON.h>
@@ -50,6 +52,54 @@ static ecd_status open_vae(void *user, ecd_diag *diag)
     ecd_checkpoint_close(cp);
     cJSON_Delete(config);
     return status;
+}
+
+// A store that keeps, decodes and reads blocks: `user` is the budget that leaves room for some.
+static ecd_status open_store(void *user, ecd_diag *diag)
+{
+    static const ecd_tensor_spec specs[] = {
+        {.name = "ff.net.0.proj.weight", .dims = 2, .shape = {288, 72}},
+        {.name = "ff.net.2.weight", .dims = 2, .shape = {72, 288}},
+        {.name = "ff.net.2.bias", .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {72}},
+    };
+    static const ecd_block_spec blocks[] = {{.prefix = "transformer_blocks.0.", .tensors = specs, .count = 3},
+                                            {.prefix = "transformer_blocks.1.", .tensors = specs, .count = 3},
+                                            {.prefix = "transformer_blocks.2.", .tensors = specs, .count = 3}};
+    ecd_store_options options = {.budget_bytes = *(uint64_t *)user, .read_ahead = true, .rows = 1};
+    ecd_checkpoint *cp = NULL;
+    ecd_backend *be = NULL;
+    ecd_store *store = NULL;
+    ecd_status status = ecd_checkpoint_open(ECD_TEST_DATA "/models/dit_a/transformer", &cp, diag);
+    if (!status)
+        status = ecd_backend_open(&(ecd_backend_options){.name = "ref", .threads = 1}, &be, diag);
+    if (!status)
+        status = ecd_store_open(cp, be, blocks, 3, &options, &store, diag);
+    for (int i = 0; i < 6 && !status; i++) {
+        ecd_block block;
+        status = ecd_store_acquire(store, i % 3, &block, diag);
+        if (!status)
+            ecd_store_release(store, i % 3);
+    }
+    ecd_store_report report = {0};
+    if (store)
+        ecd_store_report_get(store, &report);
+    if (!status && (!report.planned || !report.plan.counts[ECD_BLOCK_STREAMED]))
+        status = ecd_fail(diag, ECD_DATA, "nothing is streamed, expected a budget that is too small for all");
+    ecd_store_close(store);
+    ecd_backend_close(be);
+    ecd_checkpoint_close(cp);
+    return status;
+}
+
+static void store(void **cmocka)
+{
+    (void)cmocka;
+    uint64_t budget = ECF8_DECODER_MAX_BYTES * 2 + 400 * 1024;
+    ecd_oom_result result;
+    ecd_oom_run(open_store, &budget, 300, &result);
+    if (result.fault[0])
+        fail_msg("%s", result.fault);
+    assert_true(result.allocations > 30);
 }
 
 static void check(ecd_oom_attempt attempt, const char *path)
@@ -103,6 +153,7 @@ int main(void)
         cmocka_unit_test(checkpoints),
         cmocka_unit_test(published),
         cmocka_unit_test(vae),
+        cmocka_unit_test(store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
