@@ -23,8 +23,8 @@ def clip(folder):
     t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words), "removed", invert=True),
                                                pre_tokenizers.ByteLevel(add_prefix_space=False)])
     t.add_special_tokens([begin, end])
-    t.post_processor = processors.RobertaProcessing(sep=(end, vocab[end]), cls=(begin, vocab[begin]),
-                                                    add_prefix_space=False, trim_offsets=False)
+    t.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=[(begin, vocab[begin]),
+                                                                                               (end, vocab[end])])
     return lambda text: t.encode(text).ids
 
 
