@@ -10,7 +10,7 @@
 
 uint64_t ecd_default_budget(void)
 {
-    static const uint64_t least_margin = 32 << 20;
+    static const uint64_t least_margin = 4 << 20;
     uint64_t free_bytes = ecd_memory_free_bytes(), margin = free_bytes / 16;
     if (free_bytes == UINT64_MAX)
         return UINT64_MAX / 2;

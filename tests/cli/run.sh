@@ -52,6 +52,21 @@ on_small_disk() {
     unshare -m -r bash -c 'mount -t tmpfs -o size="$0" tmpfs small && eval "$1"' "$1" "$2"
 }
 
+# in_cgroup BYTES COMMAND: in a cgroup of its own (version 1 or 2) whose memory is limited to BYTES.
+in_cgroup() {
+    local group file=memory.limit_in_bytes code=0
+    group=/sys/fs/cgroup/memory/ecdit-test-$$
+    if ! mkdir "$group" 2>/dev/null; then
+        group=/sys/fs/cgroup/ecdit-test-$$ file=memory.max
+        mkdir "$group" 2>/dev/null || return 77
+    fi
+    # shellcheck disable=SC2016 # for the inner shell
+    echo "$1" 2>/dev/null >"$group/$file" &&
+        bash -c 'echo $$ >"$0/cgroup.procs" && eval "$1"' "$group" "$2" || code=$?
+    rmdir "$group"
+    return "$code"
+}
+
 # interrupted SECONDS COMMAND...: sends it SIGINT that long after it began to catch it (before, a background process of a
 # script ignores it); the status is the command's.
 interrupted() {
@@ -74,7 +89,7 @@ left_over() {
     done
     echo "$count words after $i looks"
 }
-export -f json_valid hashes on_small_disk interrupted left_over
+export -f json_valid hashes on_small_disk interrupted left_over in_cgroup
 
 failures=0 count=0 line=0 begun=0 command='' status=0
 expected_out=() expected_err=()

@@ -1,7 +1,9 @@
 // The store under budgets from the least to all: the same weights, whatever is kept, decoded or read from disk; faults
 // of files while they are read; the file of rates.
 #include <cmocka.h>
+#include <errno.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,23 @@
 
 #include "tests/unit/store_model.h"
 #include "weights/tree.h"
+
+// The disk fails for whoever reads weights, after so many readings; -1 never. Link with --wrap=pread.
+static atomic_int readings_left = -1;
+ssize_t __real_pread(int fd, void *memory, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *memory, size_t size, off_t offset);
+
+ssize_t __wrap_pread(int fd, void *memory, size_t size, off_t offset)
+{
+    int left = atomic_load(&readings_left);
+    if (left > 0)
+        atomic_compare_exchange_strong(&readings_left, &left, left - 1);
+    if (left == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return __real_pread(fd, memory, size, offset);
+}
 
 static void disturb(void)
 {
@@ -259,6 +278,27 @@ static void spoilt_files(void **state)
     }
 }
 
+static void fail_disk(const char *path)
+{
+    (void)path;
+    atomic_store(&readings_left, 3);
+}
+
+// A disk that fails while blocks are read gives its own status, with the file and the place in it.
+static void failing_disk(void **state)
+{
+    const model *m = *state;
+    for (int variant = 0; variant < 4; variant++) {
+        ecd_diag diag = {0};
+        ecd_status status = stream_spoilt(variant & 1 ? m->coded : m->raw, fail_disk, variant & 2, &diag);
+        atomic_store(&readings_left, -1);
+        assert_int_equal(status, ECD_RESOURCE);
+        assert_non_null(strstr(diag.what, "cannot read: Input/output error"));
+        assert_non_null(strstr(diag.file, "diffusion_pytorch_model.safetensors"));
+        assert_true(diag.has_offset && diag.tensor[0]);
+    }
+}
+
 // A file that is gone or has another size by the time of opening is refused then.
 static void changed_before_opening(void **state)
 {
@@ -336,9 +376,10 @@ static void file_of_rates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_budget),  cmocka_unit_test(decodes_once), cmocka_unit_test(raw_of_coded),
-        cmocka_unit_test(aside),         cmocka_unit_test(spoilt_files), cmocka_unit_test(changed_before_opening),
-        cmocka_unit_test(file_of_rates),
+        cmocka_unit_test(every_budget),           cmocka_unit_test(decodes_once),
+        cmocka_unit_test(raw_of_coded),           cmocka_unit_test(aside),
+        cmocka_unit_test(spoilt_files),           cmocka_unit_test(failing_disk),
+        cmocka_unit_test(changed_before_opening), cmocka_unit_test(file_of_rates),
     };
     return cmocka_run_group_tests(tests, set_up_model, tear_down_model);
 }
