@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -98,6 +99,9 @@ static void put_number(uint64_t value)
     put(digits + at);
 }
 
+// A signal handler can reach nothing but a global.
+static atomic_flag faulted = ATOMIC_FLAG_INIT;
+
 static void on_bus(int number, siginfo_t *info, void *context)
 {
     char line[LINE];
@@ -105,6 +109,8 @@ static void on_bus(int number, siginfo_t *info, void *context)
     uint64_t offset;
     struct stat now;
     (void)context;
+    while (atomic_flag_test_and_set(&faulted)) // threads that compute meet the lost page together: the first one speaks
+        pause();
     if (info->si_code != BUS_ADRERR || !find_file((uintptr_t)info->si_addr, line, &path, &offset)) {
         signal(number, SIG_DFL);
         raise(number);
@@ -121,7 +127,7 @@ static void on_bus(int number, siginfo_t *info, void *context)
 
 void ecd_bus_fault_catch(void)
 {
-    struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND)};
+    struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, NULL);
 }

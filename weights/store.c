@@ -86,6 +86,7 @@ void ecd_store_release(ecd_store *store, int index)
 
 void ecd_store_rest(ecd_store *store)
 {
+    atomic_store(&store->warmer_stop, true); // what was warmed is given back: it is mapped again as it is wanted
     pthread_mutex_lock(&store->lock);
     store->resting = true;
     ecd_store_empty(store);

@@ -56,7 +56,7 @@ typedef struct ecd_store_options {
     // With one the store plans. ECD_WEIGHTS_ECF8 then encodes nothing at opening: what is raw in the file stays raw.
     uint64_t budget_bytes;  // of the whole process at its peak; 0: no plan
     uint64_t outside_bytes; // of it, that others hold at the peak
-    uint64_t aside_bytes;   // of it, that others hold while no block is used, after ecd_store_rest: a VAE's
+    uint64_t aside_bytes;   // of it, that others hold while no block is used, before the first or after ecd_store_rest
     int64_t rows;           // rows of activations that meet each matrix in a pass, for the time that a pass takes
     const char *rates_file; // keeps measured rates from run to run; NULL: measured anew. Borrowed while opening
     void (*disturb)(void);  // for tests of the threads: called wherever another thread may get ahead; NULL otherwise

@@ -161,6 +161,7 @@ static ecd_status choose(ecd_store *store, choice *c, ecd_diag *diag)
     uint64_t aside = o->aside_bytes, blocks = plan->memory_bytes;
     store->report.planned = true;
     store->report.together = aside <= request.room_bytes - blocks;
+    store->resting = !store->report.together; // what comes in the blocks' place may come before the first of them
     store->report.planned_bytes = taken + (store->report.together ? blocks + aside : blocks > aside ? blocks : aside);
     return ECD_OK;
 }

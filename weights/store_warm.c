@@ -48,8 +48,12 @@ static bool stays_mapped(const ecd_store_block *block, const ecd_store_unit *uni
 void *ecd_store_warm(void *opaque)
 {
     ecd_store *store = opaque;
+    pthread_mutex_lock(&store->lock);
+    while (store->resting && !store->stop)
+        pthread_cond_wait(&store->work, &store->lock);
+    pthread_mutex_unlock(&store->lock);
     for (int b = 0; b < store->block_count; b++)
-        for (int i = 0; i < store->blocks[b].count; i++) {
+        for (int i = 0; i < store->blocks[b].count && !atomic_load(&store->warmer_stop); i++) {
             const ecd_store_unit *unit = &store->units[store->blocks[b].first + i];
             if (stays_mapped(&store->blocks[b], unit) && unit->tensor->file)
                 warm_tensor(store, unit->tensor);

@@ -98,6 +98,9 @@ static void check(run r, const album *expected, int seen[ECD_BLOCK_KINDS], int *
 static void same_pictures(void **state)
 {
     (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); // its allocator keeps what is freed: budgets of less than a megabyte mean nothing
+#endif
     ecd_diag diag = {0};
     ecd_compress_options options = {0};
     ecd_work_report work;
