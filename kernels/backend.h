@@ -99,6 +99,19 @@ typedef struct ecd_attention {
     const float *distance_bias; // f32 [heads, q_tokens + kv_tokens - 1]: of key k and query q at k - q + q_tokens - 1, or NULL
 } ecd_attention;
 
+// Rotary position embedding (arXiv 2104.09864) of queries or keys, in place: each neighbouring pair (a, b) of a head's
+// channels becomes (a cos - b sin, b cos + a sin). With gamma each head is first divided by its root mean square and
+// multiplied by it (the RMSNorm of q and k in diffusers' FluxAttention; apply_rotary_emb of models/embeddings.py).
+typedef struct ecd_rope {
+    void *x; // act [batch, tokens, heads * head_dim], rows `stride` elements apart (0: dense)
+    int64_t batch, tokens, heads, head_dim, stride; // head_dim: even, at most ECD_ROPE_MAX_HEAD
+    const float *cosine, *sine; // f32 [tokens, head_dim / 2], the same for each of the batch
+    const float *gamma;         // f32 [head_dim] or NULL
+    float eps;
+} ecd_rope;
+
+enum { ECD_ROPE_MAX_HEAD = 512 };
+
 // A convolution's weights in the backend's own layout, made once by conv_prepare.
 typedef struct ecd_conv_weight ecd_conv_weight;
 
@@ -143,6 +156,7 @@ typedef struct ecd_backend_ops {
     void (*linear)(ecd_backend *be, const ecd_linear *op);
     void (*norm)(ecd_backend *be, const ecd_norm *op);
     void (*attention)(ecd_backend *be, const ecd_attention *op);
+    void (*rope)(ecd_backend *be, const ecd_rope *op);
     // out (act) = x (f32), SiLU applied if silu; count elements.
     void (*to_act)(ecd_backend *be, const float *x, int64_t count, bool silu, void *out);
     // out (f32) = x (act); count elements.

@@ -75,6 +75,19 @@ bool ecd_shape_attention(ecd_backend *be, const ecd_attention *op)
     return true;
 }
 
+bool ecd_shape_rope(ecd_backend *be, const ecd_rope *op)
+{
+    if (!ecd_backend_ok(be))
+        return false;
+    if (!fits(op->batch) || !fits(op->tokens) || !fits(op->batch * op->tokens) || !fits(op->heads))
+        return refuse(be, "rope: batch, tokens or heads out of range");
+    if (op->head_dim < 2 || op->head_dim > ECD_ROPE_MAX_HEAD || op->head_dim % 2)
+        return refuse(be, "rope: expected heads of an even number of channels up to 512");
+    if (ecd_stride_or(op->stride, op->heads * op->head_dim) < op->heads * op->head_dim)
+        return refuse(be, "rope: a stride less than heads * head_dim");
+    return true;
+}
+
 bool ecd_shape_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count)
 {
     if (!ecd_shape_weight(be, table))

@@ -9,6 +9,7 @@ bool ecd_shape_weight(ecd_backend *be, const ecd_weight *w);
 bool ecd_shape_linear(ecd_backend *be, const ecd_linear *op);
 bool ecd_shape_norm(ecd_backend *be, const ecd_norm *op);
 bool ecd_shape_attention(ecd_backend *be, const ecd_attention *op);
+bool ecd_shape_rope(ecd_backend *be, const ecd_rope *op);
 bool ecd_shape_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count);
 bool ecd_shape_patches(ecd_backend *be, int64_t batch, int64_t channels, int64_t height, int64_t width, int patch);
 bool ecd_shape_conv_weight(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w);

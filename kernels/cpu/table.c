@@ -5,6 +5,7 @@ void ECD_NAME(fill)(ecd_backend_ops *ops)
     ops->linear = ECD_NAME(linear);
     ops->norm = ECD_NAME(norm);
     ops->attention = ECD_NAME(attention);
+    ops->rope = ECD_NAME(rope);
     ops->to_act = ECD_NAME(to_act);
     ops->to_f32 = ECD_NAME(to_f32);
     ops->add_rows = ECD_NAME(add_rows);

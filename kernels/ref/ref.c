@@ -24,6 +24,7 @@ static const ecd_backend_ops ref_ops = {
     .linear = ecd_ref_linear,
     .norm = ecd_ref_norm,
     .attention = ecd_ref_attention,
+    .rope = ecd_ref_rope,
     .to_act = ecd_ref_to_act,
     .to_f32 = ecd_ref_to_f32,
     .add_rows = ecd_ref_add_rows,

@@ -15,6 +15,7 @@ typedef struct ecd_ref {
 void ecd_ref_linear(ecd_backend *be, const ecd_linear *op);
 void ecd_ref_norm(ecd_backend *be, const ecd_norm *op);
 void ecd_ref_attention(ecd_backend *be, const ecd_attention *op);
+void ecd_ref_rope(ecd_backend *be, const ecd_rope *op);
 void ecd_ref_to_act(ecd_backend *be, const float *x, int64_t count, bool silu, void *out);
 void ecd_ref_to_f32(ecd_backend *be, const void *x, int64_t count, float *out);
 void ecd_ref_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out);

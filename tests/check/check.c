@@ -184,6 +184,7 @@ int main(int argc, char **argv)
             ecd_check_linear(&check);
             ecd_check_vision(&check);
             ecd_check_layout(&check);
+            ecd_check_rope(&check);
             ecd_check_batch(&check);
         }
         ecd_check_true(&check, "no failure is kept",

@@ -1,5 +1,6 @@
 # Every operation of every level against ref. A level that this CPU lacks is skipped, and says so.
-add_executable(ecd_check check/check.c check/linear.c check/vision.c check/layout.c check/batch.c check/bench.c)
+add_executable(ecd_check check/check.c check/linear.c check/vision.c check/layout.c check/rope.c
+    check/batch.c check/bench.c)
 target_link_libraries(ecd_check PRIVATE ecd_kernels)
 if(TARGET ecd_kernels_wide)
     target_compile_definitions(ecd_check PRIVATE ECD_CHECK_WIDE)
