@@ -117,6 +117,9 @@ ecd_picture_request ecd_bench_request(int64_t index, int64_t classes);
 // bench_points.c: the points that --budgets and --batch ask for, budgets outermost.
 ecd_status ecd_bench_make_points(ecd_bench *b, ecd_diag *diag);
 const char *ecd_bench_point_text(const ecd_bench_point *point, char out[ECD_BENCH_TEXT]); // "batch 1, budget 1.50G"
+// bench_prepare.c: from the settings to points and folders, all checked, nothing measured.
+ecd_status ecd_bench_prepare(ecd_bench *b, ecd_diag *diag);
+void ecd_bench_free(ecd_bench *b); // what b owns
 // bench_folders.c: the folders that the paths read, made in the scratch folder where needed.
 ecd_status ecd_bench_find_folders(ecd_bench *b, ecd_diag *diag);
 

@@ -3,7 +3,6 @@
 #include "app/bench.h"
 #include "app/common.h"
 #include "app/generate.h"
-#include "app/model_defaults.h"
 #include "app/plot.h"
 #include "app/synthetic.h"
 
@@ -66,30 +65,6 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
     if (s->json && s->compare)
         return ecd_fail(diag, ECD_USAGE, "--json and --compare: expected one of them, both print to standard output");
     return ECD_OK;
-}
-
-// All that can be known to be wrong before a measurement.
-static ecd_status plan(ecd_bench *b, ecd_diag *diag)
-{
-    ecd_bench_settings *s = &b->settings;
-    ecd_model_folder folder = {0};
-    ecd_transformer_info info;
-    int64_t steps;
-    ecd_status status = ecd_bench_make_points(b, diag);
-    if (!status)
-        status = ecd_bench_find_folders(b, diag);
-    if (!status)
-        status = ecd_model_folder_open(b->model_path, &folder, diag);
-    if (!status)
-        status = ecd_transformer_describe(folder.transformer_class, folder.transformer, &info, diag);
-    if (!status)
-        status = ecd_model_defaults(&folder, &steps, &b->guidance, diag);
-    if (!status) {
-        b->classes = info.num_classes;
-        s->steps = s->steps ? s->steps : steps;
-    }
-    ecd_model_folder_close(&folder);
-    return status;
 }
 
 static void show_progress(const ecd_bench *b, const ecd_bench_point *point, int64_t run, ecd_bench_path path)
@@ -169,7 +144,7 @@ static ecd_status run(ecd_bench *b, ecd_diag *diag)
     const char *csv = b->settings.csv;
     ecd_status status = b->settings.compare ? ecd_bench_read_old(b->settings.compare, &old, diag) : ECD_OK;
     if (!status)
-        status = plan(b, diag);
+        status = ecd_bench_prepare(b, diag);
     if (!status && !b->settings.runs) {
         status = print_folders(b, diag);
         goto out;
@@ -205,12 +180,6 @@ int ecd_cmd_bench(int argc, char **argv)
         status = parse(argc, argv, &b.settings, &diag);
     if (!status)
         status = run(&b, &diag);
-    free(b.command);
-    free(b.samples);
-    free(b.points);
-    for (int path = 0; path < ECD_BENCH_PATHS; path++)
-        free(b.folders[path]);
-    free(b.model_path);
-    free(b.model_name);
+    ecd_bench_free(&b);
     return status ? ecd_app_fail(&diag) : ECD_OK;
 }

@@ -10,6 +10,7 @@ static const char program_text[] =
     "  ecdit compress SRC DST               make a compressed copy of a model folder\n"
     "  ecdit decompress SRC DST             and back, to the same bytes\n"
     "  ecdit verify A B                     do two model folders hold the same weights?\n"
+    "  ecdit verify --pictures              does a model draw the same bytes, whatever holds its weights?\n"
     "  ecdit inspect PATH                   what is in a model, and how well it compresses\n"
     "  ecdit diff A.png B.png               how far apart are two pictures?\n"
     "  ecdit bench                          what compression costs and saves, both ways side by side\n"
@@ -93,7 +94,16 @@ static const char verify_text[] =
     "  --threads N       (all processors)\n"
     "  --json            print the figures as one JSON object\n"
     "  --quiet           no progress\n"
-    "Exit status 0: the same, 2: not.\n";
+    "Exit status 0: the same, 2: not.\n"
+    "\n"
+    "ecdit verify --pictures [MODEL] [options]: does it draw the same bytes, whatever holds its weights?\n"
+    "\n"
+    "Draws three pictures from compressed and from raw weights, by one thread and by all, alone and in a batch, under\n"
+    "memory budgets from the smallest possible up, at every CPU level, and compares their SHA-256. Levels may differ\n"
+    "from each other in the last bit, which is told.\n"
+    "  --steps N         denoising steps (2)\n"
+    "  --backend NAME, --compute TYPE, --threads N, --json as ecdit generate has them\n"
+    "  --scratch DIR     for the model's other form (in the cache folder), which streams where memory is short\n";
 
 static const char inspect_text[] =
     "ecdit inspect PATH [options]: what is in a model folder or file, and how well it compresses\n"
