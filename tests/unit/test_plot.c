@@ -15,7 +15,7 @@
 #include "base/file.h"
 
 // What cairo's library for fonts keeps is not ours to give back.
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void); // the sanitizer looks it up
 const char *__lsan_default_suppressions(void)
 {
     return "leak:libfontconfig";
