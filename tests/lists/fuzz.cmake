@@ -18,6 +18,7 @@ ecd_fuzz_target(safetensors ecd_weights)
 ecd_fuzz_target(pickle ecd_weights)
 ecd_fuzz_target(json ecd_weights)
 ecd_fuzz_target(png ecd_app)
+ecd_fuzz_target(tokenizer ecd_text)
 if(ECD_FUZZ)
     add_executable(fuzz_ecf8 ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_ecf8.c) # replayed by the codec's list
     target_include_directories(fuzz_ecf8 PRIVATE ${PROJECT_SOURCE_DIR})
