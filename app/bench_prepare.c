@@ -17,6 +17,9 @@ ecd_status ecd_bench_prepare(ecd_bench *b, ecd_diag *diag)
         status = ecd_model_folder_open(b->model_path, &folder, diag);
     if (!status)
         status = ecd_transformer_describe(folder.transformer_class, folder.transformer, &info, diag);
+    if (!status && !info.num_classes)
+        status = ecd_fail(diag, ECD_USAGE, "%s draws texts, which the program does not take yet: the library does",
+                          info.class_name);
     if (!status)
         status = ecd_model_defaults(&folder, &steps, &b->guidance, diag);
     if (!status) {

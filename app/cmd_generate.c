@@ -34,6 +34,9 @@ static ecd_status plan(ecd_generate *g, ecd_diag *diag)
     status = ecd_model_folder_open(g->model_path, &g->folder, diag);
     if (!status)
         status = ecd_transformer_describe(g->folder.transformer_class, g->folder.transformer, &g->info, diag);
+    if (!status && !g->info.num_classes)
+        status = ecd_fail(diag, ECD_USAGE, "%s draws texts, which the program does not take yet: the library does",
+                          g->info.class_name);
     if (!status)
         status = take_defaults(g, diag);
     if (!status)

@@ -13,3 +13,12 @@ void *ecd_arena_take(ecd_arena *arena, size_t size_bytes)
         arena->peak_bytes = end;
     return arena->base && end <= arena->size_bytes ? arena->base + start : NULL;
 }
+
+void *ecd_arena_take_array(ecd_arena *arena, int64_t rows, int64_t width, size_t element_bytes)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)rows, (size_t)width, &bytes) ||
+        __builtin_mul_overflow(bytes, element_bytes, &bytes) || bytes > SIZE_MAX / 64)
+        bytes = SIZE_MAX / 64;
+    return ecd_arena_take(arena, bytes);
+}

@@ -31,6 +31,9 @@ static inline ecd_arena ecd_arena_over(void *base, size_t size_bytes)
 // a programming error that callers turn into ECD_RESOURCE by ecd_arena_overrun at the end of a phase).
 void *ecd_arena_take(ecd_arena *arena, size_t size_bytes);
 
+// A piece of rows x width elements. Sizes that overflow make the plan too large for any machine.
+void *ecd_arena_take_array(ecd_arena *arena, int64_t rows, int64_t width, size_t element_bytes);
+
 // Marks and resets the stack: all that was taken since the mark is given back.
 static inline size_t ecd_arena_mark(const ecd_arena *arena)
 {

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/process.h"
 #include "dit/noise.h"
@@ -16,6 +17,7 @@ typedef struct canvas {
     float *raw;       // [2][count][predicted]
     float *output;    // [count][picture], guided
     int64_t *classes;
+    float *text, *pooled; // [count][text_tokens][text_width], [count][pooled_width]; NULL for models of classes
     float *decoded; // [3, height, width]
     uint8_t *rgb;   // [height, width, 3]
 } canvas;
@@ -28,8 +30,33 @@ static void canvas_free(canvas *c)
     free(c->raw);
     free(c->output);
     free(c->classes);
+    free(c->text);
+    free(c->pooled);
     free(c->decoded);
     free(c->rgb);
+}
+
+// Each picture's condition, side by side as the transformer takes them.
+static ecd_status take_conditions(const ecd_pipeline *p, const ecd_draw *draw, canvas *c, ecd_diag *diag)
+{
+    const ecd_transformer_info *info = &p->info;
+    size_t count = (size_t)draw->count, pooled = (size_t)info->pooled_width;
+    size_t text = (size_t)(p->options.text_tokens * info->text_width);
+    c->classes = calloc(count, sizeof *c->classes);
+    if (info->text_width) {
+        c->text = malloc(count * text * sizeof *c->text);
+        c->pooled = malloc(count * pooled * sizeof *c->pooled);
+    }
+    if (!c->classes || (info->text_width && (!c->text || !c->pooled)))
+        return ecd_fail_memory(diag, count * (text + pooled) * sizeof(float), "the pictures' conditions");
+    for (size_t n = 0; n < count; n++) {
+        c->classes[n] = draw->pictures[n].class_id;
+        if (info->text_width) {
+            memcpy(c->text + n * text, draw->texts[n].hidden, text * sizeof *c->text);
+            memcpy(c->pooled + n * pooled, draw->texts[n].pooled, pooled * sizeof *c->pooled);
+        }
+    }
+    return ECD_OK;
 }
 
 static ecd_status canvas_open(ecd_pipeline *p, const ecd_draw *draw, canvas *c, ecd_diag *diag)
@@ -44,14 +71,16 @@ static ecd_status canvas_open(ecd_pipeline *p, const ecd_draw *draw, canvas *c, 
     c->in = calloc(count * c->picture, sizeof(float));
     c->raw = calloc(2 * count * c->predicted, sizeof(float));
     c->output = calloc(count * c->picture, sizeof(float));
-    c->classes = calloc(count, sizeof *c->classes);
     c->decoded = calloc(3 * pixels, sizeof(float));
     c->rgb = calloc(3 * pixels, 1);
-    if (!c->x || !c->in || !c->raw || !c->output || !c->classes || !c->decoded || !c->rgb)
+    if (!c->x || !c->in || !c->raw || !c->output || !c->decoded || !c->rgb)
         return ecd_fail_memory(diag, (3 * c->picture + 2 * c->predicted) * count * sizeof(float),
                                "the pictures' latents");
     ecd_sampler_options options = {.name = draw->sampler, .steps = draw->steps, .count = count * c->picture};
-    return ecd_sampler_open(p->folder.scheduler, &options, &c->sampler, diag);
+    if (info->text_width) // FluxPipeline gives the scheduler its picture's tokens
+        options.image_tokens = p->height / info->patch_size * (p->width / info->patch_size);
+    ecd_status status = take_conditions(p, draw, c, diag);
+    return status != ECD_OK ? status : ecd_sampler_open(p->folder.scheduler, &options, &c->sampler, diag);
 }
 
 // output := the prediction's first channels, guided: u + g (c - u). A learned variance after them is not used.
@@ -73,17 +102,21 @@ static void start(const canvas *c, const ecd_draw *draw)
         ecd_generator generator; // each picture its own: it comes out the same alone
         ecd_generator_seed(&generator, draw->pictures[n].seed);
         ecd_generator_normal(&generator, c->x + n * c->picture, c->picture);
-        c->classes[n] = draw->pictures[n].class_id;
     }
     for (size_t i = 0; i < (size_t)draw->count * c->picture; i++)
         c->x[i] *= sigma;
+}
+
+static bool is_guided(const ecd_pipeline *p, const ecd_draw *draw)
+{
+    return p->info.guidance == ECD_GUIDANCE_CLASSIFIER_FREE && draw->guidance > 1;
 }
 
 // The scheduler scales what the model sees and steps from what it does not scale: DiTPipeline steps from the scaled
 // latents, which is the same for DDIM and DPM-Solver++, and wrong for Euler.
 static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, ecd_diag *diag)
 {
-    bool guided = draw->guidance > 1;
+    bool guided = is_guided(p, draw);
     for (int step = 0; step < draw->steps; step++) {
         ecd_sampler_scale_input(c->sampler, step, c->x, c->in);
         ecd_transformer_call call = {
@@ -93,6 +126,9 @@ static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c
             .width = p->width,
             .timestep = ecd_sampler_timestep(c->sampler, step),
             .classes = c->classes,
+            .text = c->text,
+            .pooled = c->pooled,
+            .guidance_scale = draw->guidance,
             .guidance = guided,
             .out = c->raw,
         };
@@ -154,9 +190,11 @@ static ecd_status check(const ecd_pipeline *p, const ecd_draw *draw, ecd_diag *d
                         (long long)p->options.max_pictures);
     if (!isfinite(draw->guidance))
         return ecd_fail(diag, ECD_USAGE, "guidance %g, expected a finite number", (double)draw->guidance);
-    if (draw->guidance > 1 && !p->options.guidance)
+    if (is_guided(p, draw) && !p->options.guidance)
         return ecd_fail(diag, ECD_USAGE, "guidance %g, but the pipeline was opened without", (double)draw->guidance);
-    for (int64_t n = 0; n < draw->count; n++)
+    if (info->text_width && !draw->texts)
+        return ecd_fail(diag, ECD_USAGE, "no text is given, and this model draws texts");
+    for (int64_t n = 0; info->num_classes && n < draw->count; n++)
         if (draw->pictures[n].class_id < 0 || draw->pictures[n].class_id > info->num_classes)
             return ecd_fail(diag, ECD_USAGE, "class %lld, expected 0 to %lld", (long long)draw->pictures[n].class_id,
                             (long long)info->num_classes);

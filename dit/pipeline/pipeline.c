@@ -110,6 +110,7 @@ static ecd_status open_transformer(ecd_pipeline *p, const char *model, ecd_diag 
         .max_pictures = p->options.max_pictures,
         .height = p->height,
         .width = p->width,
+        .text_tokens = p->options.text_tokens,
         .guidance = p->options.guidance,
     };
     if (options.store.budget_bytes)

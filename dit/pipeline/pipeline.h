@@ -1,5 +1,5 @@
-// From a class and a seed to a picture: joins transformer, sampler, noise and VAE as diffusers' DiTPipeline does
-// (pipelines/dit/pipeline_dit.py).
+// From a class or a text's embeddings, and a seed, to a picture: joins transformer, sampler, noise and VAE as diffusers'
+// DiTPipeline (pipelines/dit/pipeline_dit.py) and FluxPipeline (pipelines/flux/pipeline_flux.py) do.
 #ifndef ECD_DIT_PIPELINE_PIPELINE_H
 #define ECD_DIT_PIPELINE_PIPELINE_H
 
@@ -22,6 +22,7 @@ typedef struct ecd_pipeline_options {
     ecd_store_options store;
     int64_t max_pictures;     // largest batch that will be drawn at once
     int64_t height, width;    // pixels; 0: the model's own size
+    int64_t text_tokens;      // of each text, for models of texts
     bool guidance;
     ecd_vae_stay vae;
     // With store.budget_bytes the pipeline plans: AUTO stages the VAE only where it does not fit beside the weights.
@@ -30,17 +31,24 @@ typedef struct ecd_pipeline_options {
 
 // One picture to draw.
 typedef struct ecd_picture_request {
-    int64_t class_id;
+    int64_t class_id; // models of classes
     uint64_t seed;
 } ecd_picture_request;
+
+// A text as its encoders give it.
+typedef struct ecd_picture_text {
+    const float *hidden; // host f32 [text_tokens, text_width]
+    const float *pooled; // host f32 [pooled_width]
+} ecd_picture_text;
 
 typedef enum ecd_phase { ECD_PHASE_DENOISE, ECD_PHASE_DECODE } ecd_phase;
 
 typedef struct ecd_draw {
     const ecd_picture_request *pictures;
+    const ecd_picture_text *texts; // [count], one a picture, for models of texts
     int64_t count;         // at most max_pictures: one batch
     int steps;
-    float guidance;        // > 1: classifier-free guidance (needs options.guidance)
+    float guidance;        // classifier-free if > 1 (needs options.guidance); or what a model of embedded guidance is given
     const char *sampler;   // NULL: the model's own
     const volatile int *cancel; // nonzero stops within a block; may be NULL
     // Called after each step (denoise) and each picture (decode); may be NULL.

@@ -15,7 +15,8 @@ static uint64_t canvas_bytes(const ecd_pipeline *p)
     uint64_t area = (uint64_t)(p->height * p->width), count = (uint64_t)p->options.max_pictures;
     uint64_t factor = (uint64_t)p->vae_info.factor, pixels = area * factor * factor;
     uint64_t picture = (uint64_t)info->in_channels * area, predicted = (uint64_t)info->out_channels * area;
-    return count * (6 * picture + 2 * predicted) * sizeof(float) + 3 * pixels * (sizeof(float) + 1);
+    uint64_t condition = (uint64_t)(p->options.text_tokens * info->text_width + info->pooled_width);
+    return count * (6 * picture + 2 * predicted + condition) * sizeof(float) + 3 * pixels * (sizeof(float) + 1);
 }
 
 void ecd_pipeline_plan(ecd_pipeline *p, ecd_store_options *store)

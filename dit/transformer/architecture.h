@@ -24,6 +24,6 @@ struct ecd_transformer {
     uint64_t activation_bytes;
 };
 
-extern const ecd_architecture ecd_architecture_dit;
+extern const ecd_architecture ecd_architecture_dit, ecd_architecture_flux;
 
 #endif

@@ -70,6 +70,7 @@ static ecd_status read_config(const cJSON *config, dit_config *c, ecd_transforme
     const char *activation, *norm;
     int64_t blocks;
     ecd_status s;
+    *info = (ecd_transformer_info){.class_name = ecd_architecture_dit.class_name};
     if ((s = ecd_json_int(config, "num_attention_heads", 16, 1, 4096, &c->heads, diag)) != ECD_OK ||
         (s = ecd_json_int(config, "attention_head_dim", 72, 1, 4096, &c->head_dim, diag)) != ECD_OK ||
         (s = ecd_json_int(config, "in_channels", 4, 1, MAX_SIDE, &info->in_channels, diag)) != ECD_OK ||
@@ -87,8 +88,8 @@ static ecd_status read_config(const cJSON *config, dit_config *c, ecd_transforme
         return s;
     c->dim = c->heads * c->head_dim;
     c->second_eps = (float)eps;
-    info->class_name = ecd_architecture_dit.class_name;
     info->any_size = false;
+    info->guidance = ECD_GUIDANCE_CLASSIFIER_FREE;
     info->blocks = (int)blocks;
     if (strcmp(activation, "gelu-approximate"))
         return ecd_fail(diag, ECD_DATA, "\"activation_fn\" is \"%.64s\", expected gelu-approximate", activation);
@@ -193,36 +194,26 @@ out:
     return status;
 }
 
-// A piece of rows x width elements; a size that overflows makes the plan too large for any machine.
-static void *take(ecd_arena *arena, int64_t rows, int64_t width, size_t element)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow((size_t)rows, (size_t)width, &bytes) || __builtin_mul_overflow(bytes, element, &bytes) ||
-        bytes > SIZE_MAX / 64)
-        bytes = SIZE_MAX / 64;
-    return ecd_arena_take(arena, bytes);
-}
-
 static void place(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o, ecd_arena *arena)
 {
     const size_t f = sizeof(float), a = m->be->act_bytes;
     int64_t d = m->c.dim, rows = m->rows, all = rows * m->tokens, area = o->height * o->width;
     int64_t patch = info->patch_size * info->patch_size;
-    m->latents = take(arena, rows, info->in_channels * area, f);
-    m->patches = take(arena, all, info->in_channels * patch, a);
-    m->position = take(arena, m->tokens, d, f);
-    m->x = take(arena, all, d, f);
-    m->hidden = take(arena, all, d, a);
-    m->wide = take(arena, all, FF_FACTOR * d, a);
-    m->sinusoid = take(arena, 1, SINUSOID, f);
-    m->sinusoid_act = take(arena, 1, SINUSOID, a);
-    m->time_act = take(arena, 1, d, a);
-    m->time = take(arena, 1, d, f);
-    m->cond = take(arena, rows, d, f);
-    m->cond_act = take(arena, rows, d, a);
-    m->mod = take(arena, rows, MODULATIONS * d, f);
-    m->out_tokens = take(arena, all, patch * info->out_channels, f);
-    m->out = take(arena, rows, info->out_channels * area, f);
+    m->latents = ecd_arena_take_array(arena, rows, info->in_channels * area, f);
+    m->patches = ecd_arena_take_array(arena, all, info->in_channels * patch, a);
+    m->position = ecd_arena_take_array(arena, m->tokens, d, f);
+    m->x = ecd_arena_take_array(arena, all, d, f);
+    m->hidden = ecd_arena_take_array(arena, all, d, a);
+    m->wide = ecd_arena_take_array(arena, all, FF_FACTOR * d, a);
+    m->sinusoid = ecd_arena_take_array(arena, 1, SINUSOID, f);
+    m->sinusoid_act = ecd_arena_take_array(arena, 1, SINUSOID, a);
+    m->time_act = ecd_arena_take_array(arena, 1, d, a);
+    m->time = ecd_arena_take_array(arena, 1, d, f);
+    m->cond = ecd_arena_take_array(arena, rows, d, f);
+    m->cond_act = ecd_arena_take_array(arena, rows, d, a);
+    m->mod = ecd_arena_take_array(arena, rows, MODULATIONS * d, f);
+    m->out_tokens = ecd_arena_take_array(arena, all, patch * info->out_channels, f);
+    m->out = ecd_arena_take_array(arena, rows, info->out_channels * area, f);
 }
 
 static size_t activation_bytes(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o)

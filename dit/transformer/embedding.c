@@ -32,3 +32,13 @@ void ecd_embed_timestep(float timestep, int64_t dim, float shift, float *out)
         out[half + k] = (float)sin((double)angle);
     }
 }
+
+void ecd_embed_rope(const double *places, const int64_t *dims, int axes, double theta, float *cosine, float *sine)
+{
+    for (int i = 0; i < axes; i++)
+        for (int64_t k = 0; k < dims[i] / 2; k++) {
+            double angle = places[i] * (1.0 / pow(theta, (double)(2 * k) / (double)dims[i]));
+            *cosine++ = (float)cos(angle);
+            *sine++ = (float)sin(angle);
+        }
+}

@@ -13,4 +13,8 @@ void ecd_embed_grid(int64_t dim, int64_t rows, int64_t cols, double base, double
 // `shift` is downscale_freq_shift: 1 in DiT, 0 in PixArt and FLUX.
 void ecd_embed_timestep(float timestep, int64_t dim, float shift, float *out);
 
+// The angles of rotary embedding at a place of several axes (get_1d_rotary_pos_embed, FluxPosEmbed), in double: axis i
+// has dims[i] channels, even, whose pair k turns by places[i] / theta^(2k / dims[i]). cosine, sine: f32 [sum of dims / 2].
+void ecd_embed_rope(const double *places, const int64_t *dims, int axes, double theta, float *cosine, float *sine);
+
 #endif

@@ -5,9 +5,10 @@
 
 static const ecd_architecture *const architectures[] = {
     &ecd_architecture_dit,
+    &ecd_architecture_flux,
 };
 
-enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, MAX_PICTURES = 1 << 16 };
+enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, MAX_PICTURES = 1 << 16, MAX_TEXT = 1 << 16 };
 
 static ecd_status find(const char *class_name, const ecd_architecture **out, ecd_diag *diag)
 {
@@ -59,6 +60,9 @@ ecd_status ecd_transformer_open(const char *class_name, const cJSON *config, con
     if (o.max_pictures < 1 || o.max_pictures > MAX_PICTURES)
         return ecd_fail(diag, ECD_USAGE, "a batch of %lld pictures, expected 1 to %d", (long long)o.max_pictures,
                         MAX_PICTURES);
+    if (info.text_width && (o.text_tokens < 1 || o.text_tokens > MAX_TEXT))
+        return ecd_fail(diag, ECD_USAGE, "texts of %lld tokens, expected 1 to %d", (long long)o.text_tokens, MAX_TEXT);
+    o.guidance = o.guidance && info.guidance == ECD_GUIDANCE_CLASSIFIER_FREE;
     if ((status = check_size(&info, o.height, o.width, diag)) != ECD_OK ||
         (status = architecture->open(config, &info, cp, be, &o, out, diag)) != ECD_OK)
         return status;
@@ -79,6 +83,19 @@ const ecd_transformer_info *ecd_transformer_get_info(const ecd_transformer *t)
     return &t->info;
 }
 
+static ecd_status check_condition(const ecd_transformer_info *info, const ecd_transformer_call *call, ecd_diag *diag)
+{
+    if (info->text_width)
+        return call->text && call->pooled ? ECD_OK : ecd_fail(diag, ECD_USAGE, "%s draws texts", info->class_name);
+    if (!call->classes)
+        return ecd_fail(diag, ECD_USAGE, "%s draws classes", info->class_name);
+    for (int64_t i = 0; i < call->pictures; i++)
+        if (call->classes[i] < 0 || call->classes[i] > info->num_classes)
+            return ecd_fail(diag, ECD_USAGE, "class %lld, expected 0 to %lld", (long long)call->classes[i],
+                            (long long)info->num_classes);
+    return ECD_OK;
+}
+
 ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
                                    ecd_diag *diag)
 {
@@ -91,11 +108,8 @@ ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_cal
                         (long long)call->height, (long long)o->width, (long long)o->height);
     if (call->guidance && !o->guidance)
         return ecd_fail(diag, ECD_USAGE, "guidance, but the transformer was opened without");
-    for (int64_t i = 0; i < call->pictures; i++)
-        if (call->classes[i] < 0 || call->classes[i] > t->info.num_classes)
-            return ecd_fail(diag, ECD_USAGE, "class %lld, expected 0 to %lld", (long long)call->classes[i],
-                            (long long)t->info.num_classes);
-    return t->architecture->predict(t, call, cancel, diag);
+    ecd_status status = check_condition(&t->info, call, diag);
+    return status == ECD_OK ? t->architecture->predict(t, call, cancel, diag) : status;
 }
 
 void ecd_transformer_rest(ecd_transformer *t)

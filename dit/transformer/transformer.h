@@ -7,6 +7,13 @@
 typedef struct cJSON cJSON;
 typedef struct ecd_transformer ecd_transformer;
 
+// How a model is told to follow its condition more closely.
+typedef enum ecd_guidance {
+    ECD_GUIDANCE_NONE = 0,        // it is not
+    ECD_GUIDANCE_CLASSIFIER_FREE, // it predicts without the condition too
+    ECD_GUIDANCE_EMBEDDED,        // the scale is one of its inputs
+} ecd_guidance;
+
 // What the pipeline must know of a model to feed it.
 typedef struct ecd_transformer_info {
     const char *class_name;       // "DiTTransformer2DModel"
@@ -14,7 +21,10 @@ typedef struct ecd_transformer_info {
     int64_t out_channels;         // of the prediction: in_channels of noise or velocity, then perhaps a variance
     int64_t sample_size;          // latents' default side
     int64_t patch_size;           // latents' sides must be multiples of it
-    int64_t num_classes;          // ids 0..num_classes-1 are classes, num_classes is the null class
+    int64_t num_classes;          // ids 0..num_classes-1 are classes, num_classes is the null class; 0: draws texts
+    int64_t text_width;           // of a text's tokens; 0: draws classes
+    int64_t pooled_width;         // of the vector for a whole text
+    ecd_guidance guidance;
     bool any_size;                // false: only sample_size x sample_size
     int blocks;
 } ecd_transformer_info;
@@ -24,8 +34,11 @@ typedef struct ecd_transformer_call {
     const float *latents; // host f32 [pictures, in_channels, height, width]
     int64_t pictures, height, width;
     float timestep;
-    const int64_t *classes; // [pictures]
-    bool guidance;          // also predict for the null class: out holds both halves
+    const int64_t *classes; // [pictures]; models of classes
+    const float *text;      // host f32 [pictures, text_tokens, text_width]; models of texts
+    const float *pooled;    // host f32 [pictures, pooled_width]
+    float guidance_scale;   // ECD_GUIDANCE_EMBEDDED
+    bool guidance;          // ECD_GUIDANCE_CLASSIFIER_FREE: also predict for the null class, out holds both halves
     float *out;             // host f32 [guidance ? 2 : 1][pictures][out_channels, height, width]: conditional first
 } ecd_transformer_call;
 
@@ -33,6 +46,7 @@ typedef struct ecd_transformer_options {
     ecd_store_options store;
     int64_t max_pictures; // activations are planned for this batch
     int64_t height, width; // and this size of latents; 0: sample_size
+    int64_t text_tokens;   // of each text, for models of texts
     bool guidance;
 } ecd_transformer_options;
 
