@@ -4,7 +4,7 @@
 # static; and looks at what is exported and needed.
 set -euo pipefail
 build=$1 root=$2
-export CC=$3 CXX=$4
+export CC=$3 CXX=$4 CMAKE_GENERATOR=Ninja # make is not among what the set-up installs
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 quiet() { "$@" >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }; }
