@@ -84,6 +84,20 @@ static ecd_status draw(check *c, const char *level, ecd_bench_path path, const w
     return status;
 }
 
+// The same; but what the program itself takes varies by some pages from run to run, so what is refused is tried again
+// with a little more.
+static ecd_status draw_in_memory(check *c, const char *level, ecd_bench_path path, way w, ecd_bench_sample *sample,
+                                 ecd_diag *diag)
+{
+    ecd_status status = draw(c, level, path, &w, sample, diag);
+    for (int i = 0; status == ECD_RESOURCE && w.budget && i < 8; i++) {
+        w.budget += w.budget / 32;
+        status = draw(c, level, path, &w, sample, diag);
+        c->drawn--; // a refusal drew nothing
+    }
+    return status;
+}
+
 // The smallest budget that is not refused, to a megabyte. A refusal comes before anything is loaded; what is not
 // refused draws one step.
 static ecd_status find_least(check *c, const char *level, ecd_bench_path path, uint64_t works, ecd_diag *diag)
@@ -123,7 +137,7 @@ static ecd_status draw_ways(check *c, const char *level, ecd_bench_path path, ec
         {c->all_threads, BATCH, (least + all) / 2},
     };
     for (size_t i = 0; !status && i < sizeof others / sizeof *others; i++)
-        status = draw(c, level, path, others + i, &sample, diag);
+        status = draw_in_memory(c, level, path, others[i], &sample, diag);
     return status;
 }
 
