@@ -181,6 +181,8 @@ static uint64_t written_bytes(const file_work *f)
     if (f->first == f->count)
         return f->size_bytes;
     const part *p = &f->parts[f->first];
+    if (p->span.state != ECD_SPAN_OPEN) // nothing of it; its reader is not there, or is being made
+        return f->data_start + p->begin;
     uint64_t least = p->span.next;
     for (size_t i = 0; i < f->in_flight_count; i++)
         if (f->in_flight[i].item == p && f->in_flight[i].first < least)
