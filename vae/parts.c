@@ -25,11 +25,6 @@ static ecd_vae_part *append(ecd_vae_parts *parts, ecd_vae_part_kind kind, const 
     return part;
 }
 
-static ecd_tensor_spec vector_spec(const char *name, int64_t count)
-{
-    return (ecd_tensor_spec){.name = name, .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {count}};
-}
-
 void ecd_vae_declare_conv(ecd_vae_parts *parts, ecd_vae_conv *conv, ecd_conv_shape shape, const char *format, ...)
 {
     va_list args;
@@ -44,7 +39,7 @@ void ecd_vae_declare_conv(ecd_vae_parts *parts, ecd_vae_conv *conv, ecd_conv_sha
                                          .kind = ECD_SPEC_MATRIX,
                                          .dims = 4,
                                          .shape = {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel}};
-    part->tensors[1] = vector_spec("bias", shape.out_channels);
+    part->tensors[1] = ecd_spec_vector("bias", shape.out_channels);
 }
 
 void ecd_vae_declare_norm(ecd_vae_parts *parts, ecd_vae_norm *norm, int64_t channels, const char *format, ...)
@@ -57,8 +52,8 @@ void ecd_vae_declare_norm(ecd_vae_parts *parts, ecd_vae_norm *norm, int64_t chan
         return;
     *norm = (ecd_vae_norm){.channels = channels};
     part->to.norm = norm;
-    part->tensors[0] = vector_spec("weight", channels);
-    part->tensors[1] = vector_spec("bias", channels);
+    part->tensors[0] = ecd_spec_vector("weight", channels);
+    part->tensors[1] = ecd_spec_vector("bias", channels);
 }
 
 void ecd_vae_declare_linear(ecd_vae_parts *parts, ecd_vae_linear *linear, int64_t channels, const char *format, ...)
@@ -71,9 +66,8 @@ void ecd_vae_declare_linear(ecd_vae_parts *parts, ecd_vae_linear *linear, int64_
         return;
     *linear = (ecd_vae_linear){0};
     part->to.linear = linear;
-    part->tensors[0] =
-        (ecd_tensor_spec){.name = "weight", .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {channels, channels}};
-    part->tensors[1] = vector_spec("bias", channels);
+    part->tensors[0] = ecd_spec_matrix("weight", channels, channels);
+    part->tensors[1] = ecd_spec_vector("bias", channels);
     // Files that came by way of CompVis hold these as 1x1 convolutions [channels, channels, 1, 1]: the same elements.
     char name[ECD_VAE_NAME + 8];
     snprintf(name, sizeof name, "%sweight", part->prefix);

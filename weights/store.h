@@ -32,6 +32,16 @@ typedef struct ecd_tensor_spec {
     bool optional; // absent: lent as NULL data
 } ecd_tensor_spec;
 
+static inline ecd_tensor_spec ecd_spec_matrix(const char *name, int64_t rows, int64_t cols)
+{
+    return (ecd_tensor_spec){.name = name, .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {rows, cols}};
+}
+
+static inline ecd_tensor_spec ecd_spec_vector(const char *name, int64_t count)
+{
+    return (ecd_tensor_spec){.name = name, .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {count}};
+}
+
 typedef struct ecd_block_spec {
     const char *prefix; // "transformer_blocks.3."; borrowed only while opening
     const ecd_tensor_spec *tensors;

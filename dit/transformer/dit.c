@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "dit/transformer/architecture.h"
 #include "dit/transformer/embedding.h"
+#include "dit/transformer/layers.h"
 #include "weights/json.h"
 
 enum { SINUSOID = 256, MODULATIONS = 6, FF_FACTOR = 4, MAX_SIDE = 1 << 16, MAX_WIDTH = 1 << 20, MAX_BLOCKS = 4096 };
@@ -43,9 +43,7 @@ typedef struct dit_config {
 typedef struct dit {
     ecd_transformer base;
     dit_config c;
-    ecd_backend *be;
     int64_t tokens, rows; // rows: max_pictures x halves
-    void *memory;         // the arena's, in the backend
     // Activations, in the backend; [rows] of each.
     float *latents;  // [in_channels, height, width]
     void *patches;   // act [tokens, in_channels p p]
@@ -63,14 +61,15 @@ typedef struct dit {
     int64_t *ids;            // host
 } dit;
 
-static ecd_status read_config(const cJSON *config, dit_config *c, ecd_transformer_info *info, ecd_diag *diag)
+static ecd_status read_config(ecd_transformer *t, const cJSON *config, ecd_diag *diag)
 {
+    dit_config *c = &((dit *)t)->c;
+    ecd_transformer_info *info = &t->info;
     double eps;
     bool affine;
     const char *activation, *norm;
     int64_t blocks;
     ecd_status s;
-    *info = (ecd_transformer_info){.class_name = ecd_architecture_dit.class_name};
     if ((s = ecd_json_int(config, "num_attention_heads", 16, 1, 4096, &c->heads, diag)) != ECD_OK ||
         (s = ecd_json_int(config, "attention_head_dim", 72, 1, 4096, &c->head_dim, diag)) != ECD_OK ||
         (s = ecd_json_int(config, "in_channels", 4, 1, MAX_SIDE, &info->in_channels, diag)) != ECD_OK ||
@@ -110,22 +109,6 @@ static ecd_status read_config(const cJSON *config, dit_config *c, ecd_transforme
     return ECD_OK;
 }
 
-static ecd_status describe(const cJSON *config, ecd_transformer_info *out, ecd_diag *diag)
-{
-    dit_config unused;
-    return read_config(config, &unused, out, diag);
-}
-
-static ecd_tensor_spec matrix(const char *name, int64_t rows, int64_t cols)
-{
-    return (ecd_tensor_spec){.name = name, .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {rows, cols}};
-}
-
-static ecd_tensor_spec vector(const char *name, int64_t count)
-{
-    return (ecd_tensor_spec){.name = name, .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {count}};
-}
-
 // diffusers holds the same embedders in every block; the first block's are the ones that it computes with.
 #define EMB "transformer_blocks.0.norm1.emb."
 
@@ -133,48 +116,49 @@ static void spec_ends(const dit_config *c, const ecd_transformer_info *info, ecd
 {
     int64_t d = c->dim, p = info->patch_size, out = p * p * info->out_channels;
     t[PATCH_W] = (ecd_tensor_spec){.name = "pos_embed.proj.weight", .dims = 4, .shape = {d, info->in_channels, p, p}};
-    t[PATCH_B] = vector("pos_embed.proj.bias", d);
-    t[TIME1_W] = matrix(EMB "timestep_embedder.linear_1.weight", d, SINUSOID);
-    t[TIME1_B] = vector(EMB "timestep_embedder.linear_1.bias", d);
-    t[TIME2_W] = matrix(EMB "timestep_embedder.linear_2.weight", d, d);
-    t[TIME2_B] = vector(EMB "timestep_embedder.linear_2.bias", d);
-    t[CLASSES] = matrix(EMB "class_embedder.embedding_table.weight", info->num_classes + 1, d); // and the null class
-    t[FINAL_MOD_W] = matrix("proj_out_1.weight", 2 * d, d);
-    t[FINAL_MOD_B] = vector("proj_out_1.bias", 2 * d);
-    t[FINAL_W] = matrix("proj_out_2.weight", out, d);
-    t[FINAL_B] = vector("proj_out_2.bias", out);
+    t[PATCH_B] = ecd_spec_vector("pos_embed.proj.bias", d);
+    t[TIME1_W] = ecd_spec_matrix(EMB "timestep_embedder.linear_1.weight", d, SINUSOID);
+    t[TIME1_B] = ecd_spec_vector(EMB "timestep_embedder.linear_1.bias", d);
+    t[TIME2_W] = ecd_spec_matrix(EMB "timestep_embedder.linear_2.weight", d, d);
+    t[TIME2_B] = ecd_spec_vector(EMB "timestep_embedder.linear_2.bias", d);
+    t[CLASSES] =
+        ecd_spec_matrix(EMB "class_embedder.embedding_table.weight", info->num_classes + 1, d); // and the null class
+    t[FINAL_MOD_W] = ecd_spec_matrix("proj_out_1.weight", 2 * d, d);
+    t[FINAL_MOD_B] = ecd_spec_vector("proj_out_1.bias", 2 * d);
+    t[FINAL_W] = ecd_spec_matrix("proj_out_2.weight", out, d);
+    t[FINAL_B] = ecd_spec_vector("proj_out_2.bias", out);
 }
 
 static void spec_block(const dit_config *c, ecd_tensor_spec *t)
 {
     int64_t d = c->dim, wide = FF_FACTOR * d;
-    t[MOD_W] = matrix("norm1.linear.weight", MODULATIONS * d, d);
-    t[MOD_B] = vector("norm1.linear.bias", MODULATIONS * d);
-    t[Q_W] = matrix("attn1.to_q.weight", d, d);
-    t[Q_B] = vector("attn1.to_q.bias", d);
-    t[K_W] = matrix("attn1.to_k.weight", d, d);
-    t[K_B] = vector("attn1.to_k.bias", d);
-    t[V_W] = matrix("attn1.to_v.weight", d, d);
-    t[V_B] = vector("attn1.to_v.bias", d);
-    t[OUT_W] = matrix("attn1.to_out.0.weight", d, d);
-    t[OUT_B] = vector("attn1.to_out.0.bias", d);
-    t[FF1_W] = matrix("ff.net.0.proj.weight", wide, d);
-    t[FF1_B] = vector("ff.net.0.proj.bias", wide);
-    t[FF2_W] = matrix("ff.net.2.weight", d, wide);
-    t[FF2_B] = vector("ff.net.2.bias", d);
+    t[MOD_W] = ecd_spec_matrix("norm1.linear.weight", MODULATIONS * d, d);
+    t[MOD_B] = ecd_spec_vector("norm1.linear.bias", MODULATIONS * d);
+    t[Q_W] = ecd_spec_matrix("attn1.to_q.weight", d, d);
+    t[Q_B] = ecd_spec_vector("attn1.to_q.bias", d);
+    t[K_W] = ecd_spec_matrix("attn1.to_k.weight", d, d);
+    t[K_B] = ecd_spec_vector("attn1.to_k.bias", d);
+    t[V_W] = ecd_spec_matrix("attn1.to_v.weight", d, d);
+    t[V_B] = ecd_spec_vector("attn1.to_v.bias", d);
+    t[OUT_W] = ecd_spec_matrix("attn1.to_out.0.weight", d, d);
+    t[OUT_B] = ecd_spec_vector("attn1.to_out.0.bias", d);
+    t[FF1_W] = ecd_spec_matrix("ff.net.0.proj.weight", wide, d);
+    t[FF1_B] = ecd_spec_vector("ff.net.0.proj.bias", wide);
+    t[FF2_W] = ecd_spec_matrix("ff.net.2.weight", d, wide);
+    t[FF2_B] = ecd_spec_vector("ff.net.2.bias", d);
     if (!c->attention_bias)
         t[Q_B].optional = t[K_B].optional = t[V_B].optional = true;
 }
 
-// Block 0 of the store is the resident one, block i + 1 is the stack's block i.
-static ecd_status open_store(dit *m, const ecd_transformer_info *info, const ecd_checkpoint *cp,
-                             const ecd_store_options *options, ecd_diag *diag)
+static ecd_status open_store(ecd_transformer *t, const ecd_checkpoint *cp, const ecd_store_options *options,
+                             ecd_diag *diag)
 {
     enum { PREFIX = 48 };
+    const dit *m = (const dit *)t;
     ecd_tensor_spec ends[ENDS], parts[PARTS];
-    spec_ends(&m->c, info, ends);
+    spec_ends(&m->c, &t->info, ends);
     spec_block(&m->c, parts);
-    size_t count = (size_t)info->blocks + 1;
+    size_t count = (size_t)t->info.blocks + 1;
     ecd_block_spec *blocks = calloc(count, sizeof *blocks);
     char(*prefixes)[PREFIX] = calloc(count, sizeof *prefixes);
     ecd_status status;
@@ -187,16 +171,28 @@ static ecd_status open_store(dit *m, const ecd_transformer_info *info, const ecd
         snprintf(prefixes[i], PREFIX, "transformer_blocks.%zu.", i - 1);
         blocks[i] = (ecd_block_spec){.prefix = prefixes[i], .tensors = parts, .count = PARTS};
     }
-    status = ecd_store_open(cp, m->be, blocks, (int)count, options, &m->base.store, diag);
+    status = ecd_store_open(cp, t->be, blocks, (int)count, options, &t->store, diag);
 out:
     free(blocks);
     free(prefixes);
     return status;
 }
 
-static void place(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o, ecd_arena *arena)
+static int64_t measure(ecd_transformer *t)
 {
-    const size_t f = sizeof(float), a = m->be->act_bytes;
+    dit *m = (dit *)t;
+    const ecd_transformer_options *o = &t->options;
+    m->tokens = (o->height / t->info.patch_size) * (o->width / t->info.patch_size);
+    m->rows = o->max_pictures * (o->guidance ? 2 : 1);
+    return m->rows * m->tokens;
+}
+
+static void place(ecd_transformer *t, ecd_arena *arena)
+{
+    dit *m = (dit *)t;
+    const ecd_transformer_info *info = &t->info;
+    const ecd_transformer_options *o = &t->options;
+    const size_t f = sizeof(float), a = t->be->act_bytes;
     int64_t d = m->c.dim, rows = m->rows, all = rows * m->tokens, area = o->height * o->width;
     int64_t patch = info->patch_size * info->patch_size;
     m->latents = ecd_arena_take_array(arena, rows, info->in_channels * area, f);
@@ -216,74 +212,26 @@ static void place(dit *m, const ecd_transformer_info *info, const ecd_transforme
     m->out = ecd_arena_take_array(arena, rows, info->out_channels * area, f);
 }
 
-static size_t activation_bytes(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o)
+static ecd_status fill(ecd_transformer *t, ecd_diag *diag)
 {
-    ecd_arena arena = ecd_arena_plan();
-    place(m, info, o, &arena);
-    return arena.peak_bytes;
-}
-
-static ecd_status allocate(dit *m, const ecd_transformer_info *info, const ecd_transformer_options *o, ecd_diag *diag)
-{
-    size_t bytes = activation_bytes(m, info, o), position_bytes = (size_t)(m->tokens * m->c.dim) * sizeof(float);
+    dit *m = (dit *)t;
+    const ecd_transformer_info *info = &t->info;
+    size_t position_bytes = (size_t)(m->tokens * m->c.dim) * sizeof(float);
     float *position = malloc(position_bytes);
     m->ids = calloc((size_t)m->rows, sizeof *m->ids);
-    m->memory = m->be->ops->alloc(m->be, bytes);
-    ecd_status status = ECD_OK;
-    if (!m->memory || !position || !m->ids) {
-        status = ecd_backend_check(m->be, diag);
-        if (status == ECD_OK)
-            status = ecd_fail_memory(diag, bytes, "the transformer's activations");
-        goto out;
+    ecd_status status = position && m->ids ? ECD_OK : ecd_fail_memory(diag, position_bytes, "the transformer's places");
+    if (status == ECD_OK) {
+        int64_t rows = t->options.height / info->patch_size, cols = t->options.width / info->patch_size;
+        ecd_embed_grid(m->c.dim, rows, cols, (double)info->sample_size / (double)info->patch_size, 1, position);
+        t->be->ops->upload(t->be, m->position, position, position_bytes);
     }
-    m->base.activation_bytes = bytes;
-    ecd_arena arena = ecd_arena_over(m->memory, bytes);
-    place(m, info, o, &arena);
-    int64_t rows = o->height / info->patch_size, cols = o->width / info->patch_size;
-    ecd_embed_grid(m->c.dim, rows, cols, (double)info->sample_size / (double)info->patch_size, 1, position);
-    m->be->ops->upload(m->be, m->position, position, position_bytes);
-    status = ecd_backend_check(m->be, diag);
-out:
     free(position);
     return status;
 }
 
-static void close_dit(ecd_transformer *t)
+static void free_host(ecd_transformer *t)
 {
-    dit *m = (dit *)t;
-    ecd_store_close(t->store);
-    if (m->memory)
-        m->be->ops->free(m->be, m->memory);
-    free(m->ids);
-    free(m);
-}
-
-static ecd_status open_dit(const cJSON *config, const ecd_transformer_info *info, const ecd_checkpoint *cp,
-                           ecd_backend *be, const ecd_transformer_options *options, ecd_transformer **out,
-                           ecd_diag *diag)
-{
-    ecd_transformer_info unused;
-    dit *m = calloc(1, sizeof *m);
-    if (!m)
-        return ecd_fail_memory(diag, sizeof *m, "the transformer");
-    m->be = be;
-    ecd_status status = read_config(config, &m->c, &unused, diag);
-    if (status != ECD_OK)
-        goto out;
-    m->tokens = (options->height / info->patch_size) * (options->width / info->patch_size);
-    m->rows = options->max_pictures * (options->guidance ? 2 : 1);
-    ecd_store_options store = options->store;
-    store.outside_bytes += activation_bytes(m, info, options);
-    store.rows = m->rows * m->tokens;
-    status = open_store(m, info, cp, &store, diag);
-    if (status == ECD_OK)
-        status = allocate(m, info, options, diag);
-out:
-    if (status == ECD_OK)
-        *out = &m->base;
-    else
-        close_dit(&m->base);
-    return status;
+    free(((dit *)t)->ids);
 }
 
 // The shape of a call: rows of a picture lie side by side (the conditional half, then the unconditional one), so that a
@@ -292,95 +240,84 @@ typedef struct extent {
     int64_t pictures, halves, rows;
 } extent;
 
+static extent extent_of(const ecd_transformer_call *call)
+{
+    const int64_t halves = call->guidance ? 2 : 1;
+    return (extent){.pictures = call->pictures, .halves = halves, .rows = call->pictures * halves};
+}
+
 static const void *act_at(const dit *m, const void *base, int64_t elements)
 {
-    return (const char *)base + (size_t)elements * m->be->act_bytes;
+    return (const char *)base + (size_t)elements * m->base.be->act_bytes;
 }
 
 static void linear(dit *m, const ecd_block *b, int weight, extent e, int64_t rows, const void *x, ecd_epilogue epilogue,
                    bool out_f32, void *out)
 {
-    ecd_linear op = {.w = &b->weights[weight],
-                     .bias = b->vectors[weight + 1],
-                     .pictures = e.pictures,
-                     .rows = e.halves * rows,
-                     .x = x,
-                     .out = out,
-                     .out_f32 = out_f32,
-                     .epilogue = epilogue};
-    m->be->ops->linear(m->be, &op);
+    ecd_layer_linear(m->base.be, b, weight, e.pictures, e.halves * rows, x, epilogue, out_f32, out);
 }
 
 // x += gate * linear(in), a gate a row.
 static void gated(dit *m, const ecd_block *b, int weight, extent e, const void *in, const float *gate)
 {
-    ecd_linear op = {.w = &b->weights[weight],
-                     .bias = b->vectors[weight + 1],
-                     .pictures = e.pictures,
-                     .rows = e.halves * m->tokens,
-                     .x = in,
-                     .out = m->x,
-                     .out_f32 = true,
-                     .epilogue = ECD_EPILOGUE_RESIDUAL,
-                     .gate = gate,
-                     .gate_rows = m->tokens,
-                     .gate_stride = MODULATIONS * m->c.dim};
-    m->be->ops->linear(m->be, &op);
+    ecd_layer_gated(m->base.be, b, weight, e.pictures, e.halves * m->tokens, in, m->x, gate, m->tokens,
+                    MODULATIONS * m->c.dim);
 }
 
 // hidden := LayerNorm(x) (1 + scale) + shift.
 static void modulate(dit *m, extent e, float eps, const float *shift, const float *scale, int64_t stride)
 {
-    ecd_norm op = {.x = m->x,
-                   .rows = e.rows * m->tokens,
-                   .cols = m->c.dim,
-                   .eps = eps,
-                   .shift = shift,
-                   .scale = scale,
-                   .group_rows = m->tokens,
-                   .mod_stride = stride,
-                   .out = m->hidden};
-    m->be->ops->norm(m->be, &op);
+    const ecd_layer_modulation by = {shift, scale, m->tokens, stride};
+    ecd_layer_modulate(m->base.be, m->x, e.rows * m->tokens, m->c.dim, eps, by, m->hidden);
 }
 
 // cond_act := SiLU(embedding of the timestep + embedding of the class), once for the whole step.
 static void condition(dit *m, const ecd_block *ends, const ecd_transformer_call *call, extent e)
 {
-    const ecd_backend_ops *ops = m->be->ops;
+    const ecd_backend_ops *ops = m->base.be->ops;
     int64_t d = m->c.dim;
     extent one = {1, 1, 1};
     float sinusoid[SINUSOID];
     ecd_embed_timestep(call->timestep, SINUSOID, 1, sinusoid);
-    ops->upload(m->be, m->sinusoid, sinusoid, sizeof sinusoid);
-    ops->to_act(m->be, m->sinusoid, SINUSOID, false, m->sinusoid_act);
+    ops->upload(m->base.be, m->sinusoid, sinusoid, sizeof sinusoid);
+    ops->to_act(m->base.be, m->sinusoid, SINUSOID, false, m->sinusoid_act);
     linear(m, ends, TIME1_W, one, 1, m->sinusoid_act, ECD_EPILOGUE_SILU, false, m->time_act);
     linear(m, ends, TIME2_W, one, 1, m->time_act, ECD_EPILOGUE_NONE, true, m->time);
     for (int64_t r = 0; r < e.rows; r++) {
         m->ids[r] = r % e.halves ? m->base.info.num_classes : call->classes[r / e.halves];
-        ops->copy(m->be, m->cond + r * d, m->time, (size_t)d * sizeof(float));
+        ops->copy(m->base.be, m->cond + r * d, m->time, (size_t)d * sizeof(float));
     }
-    ops->add_rows(m->be, &ends->weights[CLASSES], m->ids, e.rows, m->cond);
-    ops->to_act(m->be, m->cond, e.rows * d, true, m->cond_act);
+    ops->add_rows(m->base.be, &ends->weights[CLASSES], m->ids, e.rows, m->cond);
+    ops->to_act(m->base.be, m->cond, e.rows * d, true, m->cond_act);
 }
 
 // x := the patches' embedding plus their places'.
 static void embed(dit *m, const ecd_block *ends, const ecd_transformer_call *call, extent e)
 {
-    const ecd_backend_ops *ops = m->be->ops;
+    const ecd_backend_ops *ops = m->base.be->ops;
     const ecd_transformer_info *info = &m->base.info;
     int64_t picture = info->in_channels * call->height * call->width, stream = m->tokens * m->c.dim;
     for (int64_t r = 0; r < e.rows; r++) {
-        ops->upload(m->be, m->latents + r * picture, call->latents + r / e.halves * picture,
+        ops->upload(m->base.be, m->latents + r * picture, call->latents + r / e.halves * picture,
                     (size_t)picture * sizeof(float));
-        ops->copy(m->be, m->x + r * stream, m->position, (size_t)stream * sizeof(float));
+        ops->copy(m->base.be, m->x + r * stream, m->position, (size_t)stream * sizeof(float));
     }
-    ops->patchify(m->be, m->latents, e.rows, info->in_channels, call->height, call->width, (int)info->patch_size,
+    ops->patchify(m->base.be, m->latents, e.rows, info->in_channels, call->height, call->width, (int)info->patch_size,
                   m->patches);
     linear(m, ends, PATCH_W, e, m->tokens, m->patches, ECD_EPILOGUE_RESIDUAL, true, m->x);
 }
 
-static void run_block(dit *m, const ecd_block *b, extent e)
+static void begin(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call)
 {
+    condition((dit *)t, ends, call, extent_of(call));
+    embed((dit *)t, ends, call, extent_of(call));
+}
+
+static void run_block(ecd_transformer *t, int i, const ecd_block *b, const ecd_transformer_call *call)
+{
+    (void)i;
+    dit *m = (dit *)t;
+    const extent e = extent_of(call);
     int64_t d = m->c.dim, all = e.rows * m->tokens;
     void *q = m->wide, *k = (void *)act_at(m, m->wide, all * d), *v = (void *)act_at(m, m->wide, 2 * all * d);
     const float *mod = m->mod;
@@ -400,7 +337,7 @@ static void run_block(dit *m, const ecd_block *b, extent e)
                                .v = v,
                                .out = m->hidden,
                                .scale = (float)(1 / sqrt((double)m->c.head_dim))};
-    m->be->ops->attention(m->be, &attention);
+    m->base.be->ops->attention(m->base.be, &attention);
     gated(m, b, OUT_W, e, m->hidden, mod + 2 * d);
 
     modulate(m, e, m->c.second_eps, mod + 3 * d, mod + 4 * d, MODULATIONS * d);
@@ -408,54 +345,34 @@ static void run_block(dit *m, const ecd_block *b, extent e)
     gated(m, b, FF2_W, e, m->wide, mod + 5 * d);
 }
 
-static void finish(dit *m, const ecd_block *ends, const ecd_transformer_call *call, extent e)
+static void finish(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call)
 {
-    const ecd_transformer_info *info = &m->base.info;
+    dit *m = (dit *)t;
+    const ecd_transformer_info *info = &t->info;
+    const extent e = extent_of(call);
     int64_t d = m->c.dim, picture = info->out_channels * call->height * call->width;
     linear(m, ends, FINAL_MOD_W, e, 1, m->cond_act, ECD_EPILOGUE_NONE, true, m->mod);
     modulate(m, e, norm_eps, m->mod, m->mod + d, 2 * d);
     linear(m, ends, FINAL_W, e, m->tokens, m->hidden, ECD_EPILOGUE_NONE, true, m->out_tokens);
-    m->be->ops->unpatchify(m->be, m->out_tokens, e.rows, info->out_channels, call->height, call->width,
-                           (int)info->patch_size, m->out);
+    m->base.be->ops->unpatchify(m->base.be, m->out_tokens, e.rows, info->out_channels, call->height, call->width,
+                                (int)info->patch_size, m->out);
     for (int64_t r = 0; r < e.rows; r++) {
         int64_t to = r % e.halves * e.pictures + r / e.halves;
-        m->be->ops->download(m->be, call->out + to * picture, m->out + r * picture, (size_t)picture * sizeof(float));
+        m->base.be->ops->download(m->base.be, call->out + to * picture, m->out + r * picture,
+                                  (size_t)picture * sizeof(float));
     }
-}
-
-static ecd_status predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
-                          ecd_diag *diag)
-{
-    dit *m = (dit *)t;
-    extent e = {.pictures = call->pictures, .halves = call->guidance ? 2 : 1};
-    e.rows = e.pictures * e.halves;
-    ecd_block ends, block;
-    ecd_status status = ecd_store_acquire(t->store, 0, &ends, diag);
-    if (status != ECD_OK)
-        return status;
-    condition(m, &ends, call, e);
-    embed(m, &ends, call, e);
-    for (int i = 1; i <= t->info.blocks && status == ECD_OK; i++) {
-        if (cancel && *cancel) {
-            status = ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
-            break;
-        }
-        status = ecd_store_acquire(t->store, i, &block, diag);
-        if (status != ECD_OK)
-            break;
-        run_block(m, &block, e);
-        ecd_store_release(t->store, i);
-    }
-    if (status == ECD_OK)
-        finish(m, &ends, call, e);
-    ecd_store_release(t->store, 0);
-    return status == ECD_OK ? ecd_backend_check(m->be, diag) : status;
 }
 
 const ecd_architecture ecd_architecture_dit = {
     .class_name = "DiTTransformer2DModel",
-    .describe = describe,
-    .open = open_dit,
-    .close = close_dit,
-    .predict = predict,
+    .size_bytes = sizeof(dit),
+    .read_config = read_config,
+    .measure = measure,
+    .place = place,
+    .open_store = open_store,
+    .fill = fill,
+    .free_host = free_host,
+    .begin = begin,
+    .run_block = run_block,
+    .finish = finish,
 };

@@ -7,6 +7,7 @@
 
 #include "dit/transformer/embedding.h"
 #include "dit/transformer/flux.h"
+#include "dit/transformer/layers.h"
 #include "weights/json.h"
 
 enum { MAX_WIDTH = 1 << 20, MAX_BLOCKS = 4096, DEFAULT_SIDE = 128, MODULATIONS = 12 };
@@ -33,11 +34,12 @@ static ecd_status read_axes(const cJSON *config, ecd_flux_config *c, ecd_diag *d
     return ECD_OK;
 }
 
-static ecd_status read_config(const cJSON *config, ecd_flux_config *c, ecd_transformer_info *info, ecd_diag *diag)
+static ecd_status read_config(ecd_transformer *t, const cJSON *config, ecd_diag *diag)
 {
+    ecd_flux_config *c = &((ecd_flux *)t)->c;
+    ecd_transformer_info *info = &t->info;
     int64_t out_channels, patch;
     ecd_status s;
-    *info = (ecd_transformer_info){.class_name = ecd_architecture_flux.class_name};
     if ((s = ecd_json_int(config, "num_attention_heads", 24, 1, 4096, &c->heads, diag)) != ECD_OK ||
         (s = ecd_json_int(config, "attention_head_dim", 128, 2, ECD_ROPE_MAX_HEAD, &c->head_dim, diag)) != ECD_OK ||
         (s = ecd_json_int(config, "in_channels", 64, 4, 1 << 16, &c->packed, diag)) != ECD_OK ||
@@ -69,16 +71,12 @@ static ecd_status read_config(const cJSON *config, ecd_flux_config *c, ecd_trans
     return ECD_OK;
 }
 
-static ecd_status describe(const cJSON *config, ecd_transformer_info *out, ecd_diag *diag)
-{
-    ecd_flux_config unused;
-    return read_config(config, &unused, out, diag);
-}
-
-// Block 0 of the store is the resident one, then come the double blocks, then the single ones.
-static ecd_status open_store(ecd_flux *m, const ecd_checkpoint *cp, const ecd_store_options *options, ecd_diag *diag)
+// The double blocks, then the single ones.
+static ecd_status open_store(ecd_transformer *t, const ecd_checkpoint *cp, const ecd_store_options *options,
+                             ecd_diag *diag)
 {
     enum { PREFIX = 48 };
+    const ecd_flux *m = (const ecd_flux *)t;
     ecd_tensor_spec ends[FLUX_ENDS], doubles[FLUX_DOUBLE], singles[FLUX_SINGLE];
     ecd_flux_spec_ends(&m->c, ends);
     ecd_flux_spec_double(&m->c, doubles);
@@ -91,28 +89,36 @@ static ecd_status open_store(ecd_flux *m, const ecd_checkpoint *cp, const ecd_st
         status = ecd_fail_memory(diag, count * (sizeof *blocks + sizeof *prefixes), "the list of blocks");
         goto out;
     }
-    blocks[0] = (ecd_block_spec){.prefix = "",
-                                 .tensors = ends,
-                                 .count = m->c.guidance ? FLUX_ENDS : FLUX_GUIDANCE1_W,
-                                 .resident = true};
+    blocks[0] = (ecd_block_spec){
+        .prefix = "", .tensors = ends, .count = m->c.guidance ? FLUX_ENDS : FLUX_GUIDANCE1_W, .resident = true};
     for (size_t i = 1; i < count; i++) {
         bool single = i >= first_single;
         snprintf(prefixes[i], PREFIX, "%stransformer_blocks.%zu.", single ? "single_" : "",
                  i - (single ? first_single : 1));
-        blocks[i] = (ecd_block_spec){.prefix = prefixes[i],
-                                     .tensors = single ? singles : doubles,
-                                     .count = single ? FLUX_SINGLE : FLUX_DOUBLE};
+        blocks[i] = (ecd_block_spec){
+            .prefix = prefixes[i], .tensors = single ? singles : doubles, .count = single ? FLUX_SINGLE : FLUX_DOUBLE};
     }
-    status = ecd_store_open(cp, m->be, blocks, (int)count, options, &m->base.store, diag);
+    status = ecd_store_open(cp, t->be, blocks, (int)count, options, &t->store, diag);
 out:
     free(blocks);
     free(prefixes);
     return status;
 }
 
-static void place(ecd_flux *m, ecd_arena *arena)
+static int64_t measure(ecd_transformer *t)
 {
-    const size_t f = sizeof(float), a = m->be->act_bytes;
+    ecd_flux *m = (ecd_flux *)t;
+    m->pictures = t->options.max_pictures;
+    m->image = t->options.height / FLUX_PATCH * (t->options.width / FLUX_PATCH);
+    m->text = t->options.text_tokens;
+    m->tokens = m->text + m->image;
+    return m->pictures * m->tokens;
+}
+
+static void place(ecd_transformer *t, ecd_arena *arena)
+{
+    ecd_flux *m = (ecd_flux *)t;
+    const size_t f = sizeof(float), a = t->be->act_bytes;
     const int64_t d = m->c.dim, n = m->pictures, tokens = n * m->tokens, image = n * m->image, text = n * m->text;
     m->latents = ecd_arena_take_array(arena, image, m->c.packed, f);
     m->patches = ecd_arena_take_array(arena, image, m->c.packed, a);
@@ -139,125 +145,77 @@ static void place(ecd_flux *m, ecd_arena *arena)
     m->out_tokens = ecd_arena_take_array(arena, image, m->c.packed, f);
 }
 
-static size_t activation_bytes(ecd_flux *m)
+static ecd_status fill(ecd_transformer *base, ecd_diag *diag)
 {
-    ecd_arena arena = ecd_arena_plan();
-    place(m, &arena);
-    return arena.peak_bytes;
-}
-
-static ecd_status allocate(ecd_flux *m, int64_t cols, ecd_diag *diag)
-{
-    size_t bytes = activation_bytes(m), table = (size_t)(m->tokens * (m->c.head_dim / 2)) * sizeof(float);
+    ecd_flux *m = (ecd_flux *)base;
+    size_t table = (size_t)(m->tokens * (m->c.head_dim / 2)) * sizeof(float);
+    int64_t cols = base->options.width / FLUX_PATCH;
     float *tables = malloc(2 * table);
     m->host = malloc((size_t)(m->image * m->c.packed) * sizeof *m->host);
-    m->memory = m->be->ops->alloc(m->be, bytes);
-    ecd_status status = ECD_OK;
-    if (!m->memory || !tables || !m->host) {
-        status = ecd_backend_check(m->be, diag);
-        if (status == ECD_OK)
-            status = ecd_fail_memory(diag, bytes, "the transformer's activations");
-        goto out;
+    if (!tables || !m->host) {
+        free(tables);
+        return ecd_fail_memory(diag, 2 * table, "the transformer's places");
     }
-    m->base.activation_bytes = bytes;
-    ecd_arena arena = ecd_arena_over(m->memory, bytes);
-    place(m, &arena);
     float *sines = tables + table / sizeof *tables;
     for (int64_t t = 0, half = m->c.head_dim / 2; t < m->tokens; t++) {
         int64_t at = t - m->text; // the text's tokens all stand at 0, 0, 0
         const double places[FLUX_AXES] = {0, at < 0 ? 0 : (double)(at / cols), at < 0 ? 0 : (double)(at % cols)};
         ecd_embed_rope(places, m->c.axes, FLUX_AXES, 10000, tables + t * half, sines + t * half);
     }
-    m->be->ops->upload(m->be, m->cosine, tables, table);
-    m->be->ops->upload(m->be, m->sine, sines, table);
-    status = ecd_backend_check(m->be, diag);
-out:
+    base->be->ops->upload(base->be, m->cosine, tables, table);
+    base->be->ops->upload(base->be, m->sine, sines, table);
     free(tables);
-    return status;
+    return ECD_OK;
 }
 
-static void close_flux(ecd_transformer *t)
+static void free_host(ecd_transformer *t)
 {
-    ecd_flux *m = (ecd_flux *)t;
-    ecd_store_close(t->store);
-    if (m->memory)
-        m->be->ops->free(m->be, m->memory);
-    free(m->host);
-    free(m);
-}
-
-static ecd_status open_flux(const cJSON *config, const ecd_transformer_info *info, const ecd_checkpoint *cp,
-                            ecd_backend *be, const ecd_transformer_options *options, ecd_transformer **out,
-                            ecd_diag *diag)
-{
-    ecd_transformer_info unused;
-    ecd_flux *m = calloc(1, sizeof *m);
-    if (!m)
-        return ecd_fail_memory(diag, sizeof *m, "the transformer");
-    m->be = be;
-    ecd_status status = read_config(config, &m->c, &unused, diag);
-    if (status != ECD_OK)
-        goto out;
-    int64_t cols = options->width / info->patch_size;
-    m->pictures = options->max_pictures;
-    m->image = options->height / info->patch_size * cols;
-    m->text = options->text_tokens;
-    m->tokens = m->text + m->image;
-    ecd_store_options store = options->store;
-    store.outside_bytes += activation_bytes(m);
-    store.rows = m->pictures * m->tokens;
-    status = open_store(m, cp, &store, diag);
-    if (status == ECD_OK)
-        status = allocate(m, cols, diag);
-out:
-    if (status == ECD_OK)
-        *out = &m->base;
-    else
-        close_flux(&m->base);
-    return status;
+    free(((ecd_flux *)t)->host);
 }
 
 // embedded := SiLU(linear_1(sinusoid of the value)), the same for all pictures.
 static void embed_value(ecd_flux *m, const ecd_block *ends, int weight, float value, int64_t pictures)
 {
-    const ecd_backend_ops *ops = m->be->ops;
+    const ecd_backend_ops *ops = m->base.be->ops;
     float sinusoid[FLUX_SINUSOID];
     ecd_embed_timestep(value, FLUX_SINUSOID, 0, sinusoid);
-    ops->upload(m->be, m->sinusoid, sinusoid, sizeof sinusoid);
-    ops->to_act(m->be, m->sinusoid, FLUX_SINUSOID, false, m->sinusoid_act);
+    ops->upload(m->base.be, m->sinusoid, sinusoid, sizeof sinusoid);
+    ops->to_act(m->base.be, m->sinusoid, FLUX_SINUSOID, false, m->sinusoid_act);
     for (int64_t p = 0; p < pictures; p++)
-        ecd_flux_linear(m, ends, weight, 1, 1, m->sinusoid_act, ECD_EPILOGUE_SILU, false,
-                        ecd_flux_act(m, m->embedded, p * m->c.dim));
+        ecd_layer_linear(m->base.be, ends, weight, 1, 1, m->sinusoid_act, ECD_EPILOGUE_SILU, false,
+                         ecd_flux_act(m, m->embedded, p * m->c.dim));
 }
 
 // condition_act := SiLU(timestep + guidance + pooled text), each by two layers of its own.
 static void condition(ecd_flux *m, const ecd_block *ends, const ecd_transformer_call *call)
 {
-    const ecd_backend_ops *ops = m->be->ops;
+    const ecd_backend_ops *ops = m->base.be->ops;
     int64_t n = call->pictures, d = m->c.dim, width = n * m->c.pooled_width;
     embed_value(m, ends, FLUX_TIME1_W, call->timestep, n);
-    ecd_flux_linear(m, ends, FLUX_TIME2_W, n, 1, m->embedded, ECD_EPILOGUE_NONE, true, m->condition);
+    ecd_layer_linear(m->base.be, ends, FLUX_TIME2_W, n, 1, m->embedded, ECD_EPILOGUE_NONE, true, m->condition);
     if (m->c.guidance) {
         embed_value(m, ends, FLUX_GUIDANCE1_W, call->guidance_scale * 1000, n);
-        ecd_flux_linear(m, ends, FLUX_GUIDANCE2_W, n, 1, m->embedded, ECD_EPILOGUE_RESIDUAL, true, m->condition);
+        ecd_layer_linear(m->base.be, ends, FLUX_GUIDANCE2_W, n, 1, m->embedded, ECD_EPILOGUE_RESIDUAL, true,
+                         m->condition);
     }
-    ops->upload(m->be, m->pooled, call->pooled, (size_t)width * sizeof(float));
-    ops->to_act(m->be, m->pooled, width, false, m->pooled_act);
-    ecd_flux_linear(m, ends, FLUX_POOLED1_W, n, 1, m->pooled_act, ECD_EPILOGUE_SILU, false, m->embedded);
-    ecd_flux_linear(m, ends, FLUX_POOLED2_W, n, 1, m->embedded, ECD_EPILOGUE_RESIDUAL, true, m->condition);
-    ops->to_act(m->be, m->condition, n * d, true, m->condition_act);
+    ops->upload(m->base.be, m->pooled, call->pooled, (size_t)width * sizeof(float));
+    ops->to_act(m->base.be, m->pooled, width, false, m->pooled_act);
+    ecd_layer_linear(m->base.be, ends, FLUX_POOLED1_W, n, 1, m->pooled_act, ECD_EPILOGUE_SILU, false, m->embedded);
+    ecd_layer_linear(m->base.be, ends, FLUX_POOLED2_W, n, 1, m->embedded, ECD_EPILOGUE_RESIDUAL, true, m->condition);
+    ops->to_act(m->base.be, m->condition, n * d, true, m->condition_act);
 }
 
 static void embed(ecd_flux *m, const ecd_block *ends, const ecd_transformer_call *call)
 {
-    const ecd_backend_ops *ops = m->be->ops;
+    const ecd_backend_ops *ops = m->base.be->ops;
     int64_t n = call->pictures, text = n * m->text * m->c.text_width;
-    ops->upload(m->be, m->latents, call->latents, (size_t)(n * m->image * m->c.packed) * sizeof(float));
-    ops->patchify(m->be, m->latents, n, m->base.info.in_channels, call->height, call->width, FLUX_PATCH, m->patches);
-    ecd_flux_linear(m, ends, FLUX_IMAGE_W, n, m->image, m->patches, ECD_EPILOGUE_NONE, true, m->stream[0]);
-    ops->upload(m->be, m->context, call->text, (size_t)text * sizeof(float));
-    ops->to_act(m->be, m->context, text, false, m->context_act);
-    ecd_flux_linear(m, ends, FLUX_TEXT_W, n, m->text, m->context_act, ECD_EPILOGUE_NONE, true, m->stream[1]);
+    ops->upload(m->base.be, m->latents, call->latents, (size_t)(n * m->image * m->c.packed) * sizeof(float));
+    ops->patchify(m->base.be, m->latents, n, m->base.info.in_channels, call->height, call->width, FLUX_PATCH,
+                  m->patches);
+    ecd_layer_linear(m->base.be, ends, FLUX_IMAGE_W, n, m->image, m->patches, ECD_EPILOGUE_NONE, true, m->stream[0]);
+    ops->upload(m->base.be, m->context, call->text, (size_t)text * sizeof(float));
+    ops->to_act(m->base.be, m->context, text, false, m->context_act);
+    ecd_layer_linear(m->base.be, ends, FLUX_TEXT_W, n, m->text, m->context_act, ECD_EPILOGUE_NONE, true, m->stream[1]);
 }
 
 // Between the double blocks and the single ones: text and picture become one sequence.
@@ -266,8 +224,8 @@ static void join(ecd_flux *m, int64_t pictures)
     const int64_t d = m->c.dim, image = m->image * d, text = m->text * d;
     for (int64_t p = 0; p < pictures; p++) {
         float *to = m->joint + p * (text + image);
-        m->be->ops->copy(m->be, to, m->stream[1] + p * text, (size_t)text * sizeof *to);
-        m->be->ops->copy(m->be, to + text, m->stream[0] + p * image, (size_t)image * sizeof *to);
+        m->base.be->ops->copy(m->base.be, to, m->stream[1] + p * text, (size_t)text * sizeof *to);
+        m->base.be->ops->copy(m->base.be, to + text, m->stream[0] + p * image, (size_t)image * sizeof *to);
     }
 }
 
@@ -283,57 +241,51 @@ static void unpack(const ecd_flux *m, const ecd_transformer_call *call, float *o
 }
 
 // AdaLayerNormContinuous: the scale comes first, then the shift.
-static void finish(ecd_flux *m, const ecd_block *ends, const ecd_transformer_call *call)
+static void finish(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call)
 {
+    ecd_flux *m = (ecd_flux *)t;
+    if (m->c.singles == 0)
+        join(m, call->pictures);
     int64_t n = call->pictures, d = m->c.dim, size = m->image * m->c.packed;
-    ecd_flux_linear(m, ends, FLUX_FINAL_MOD_W, n, 1, m->condition_act, ECD_EPILOGUE_NONE, true, m->mod);
+    ecd_layer_linear(m->base.be, ends, FLUX_FINAL_MOD_W, n, 1, m->condition_act, ECD_EPILOGUE_NONE, true, m->mod);
     ecd_flux_modulate(m, n, m->tokens, m->joint, m->mod + d, m->mod, 2 * d);
     for (int64_t p = 0; p < n; p++) {
-        ecd_flux_linear(m, ends, FLUX_FINAL_W, 1, m->image, ecd_flux_act(m, m->hidden, (p * m->tokens + m->text) * d),
-                        ECD_EPILOGUE_NONE, true, m->out_tokens + p * size);
-        m->be->ops->download(m->be, m->host, m->out_tokens + p * size, (size_t)size * sizeof(float));
+        ecd_layer_linear(m->base.be, ends, FLUX_FINAL_W, 1, m->image,
+                         ecd_flux_act(m, m->hidden, (p * m->tokens + m->text) * d), ECD_EPILOGUE_NONE, true,
+                         m->out_tokens + p * size);
+        m->base.be->ops->download(m->base.be, m->host, m->out_tokens + p * size, (size_t)size * sizeof(float));
         unpack(m, call, call->out + p * size);
     }
 }
 
-static ecd_status predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
-                          ecd_diag *diag)
+static void begin(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call)
+{
+    condition((ecd_flux *)t, ends, call);
+    embed((ecd_flux *)t, ends, call);
+}
+
+static void run_block(ecd_transformer *t, int i, const ecd_block *block, const ecd_transformer_call *call)
 {
     ecd_flux *m = (ecd_flux *)t;
-    ecd_block ends, block;
-    ecd_status status = ecd_store_acquire(t->store, 0, &ends, diag);
-    if (status != ECD_OK)
-        return status;
-    condition(m, &ends, call);
-    embed(m, &ends, call);
-    for (int i = 0; i < t->info.blocks && status == ECD_OK; i++) {
-        if (i == m->c.doubles)
-            join(m, call->pictures);
-        if (cancel && *cancel) {
-            status = ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
-            break;
-        }
-        status = ecd_store_acquire(t->store, i + 1, &block, diag);
-        if (status != ECD_OK)
-            break;
-        if (i < m->c.doubles)
-            ecd_flux_run_double(m, &block, call->pictures);
-        else
-            ecd_flux_run_single(m, &block, call->pictures);
-        ecd_store_release(t->store, i + 1);
+    if (i < m->c.doubles) {
+        ecd_flux_run_double(m, block, call->pictures);
+        return;
     }
-    if (m->c.singles == 0)
+    if (i == m->c.doubles)
         join(m, call->pictures);
-    if (status == ECD_OK)
-        finish(m, &ends, call);
-    ecd_store_release(t->store, 0);
-    return status == ECD_OK ? ecd_backend_check(m->be, diag) : status;
+    ecd_flux_run_single(m, block, call->pictures);
 }
 
 const ecd_architecture ecd_architecture_flux = {
     .class_name = "FluxTransformer2DModel",
-    .describe = describe,
-    .open = open_flux,
-    .close = close_flux,
-    .predict = predict,
+    .size_bytes = sizeof(ecd_flux),
+    .read_config = read_config,
+    .measure = measure,
+    .place = place,
+    .open_store = open_store,
+    .fill = fill,
+    .free_host = free_host,
+    .begin = begin,
+    .run_block = run_block,
+    .finish = finish,
 };

@@ -58,9 +58,7 @@ typedef struct ecd_flux_config {
 typedef struct ecd_flux {
     ecd_transformer base;
     ecd_flux_config c;
-    ecd_backend *be;
     int64_t pictures, text, image, tokens; // most pictures; tokens of a picture
-    void *memory;                          // the arena's, in the backend
     float *host;                           // [image, packed], for what is downloaded
     float *latents;                        // [in_channels, height, width] a picture
     void *patches;                         // act [image, packed]
@@ -85,9 +83,6 @@ void ecd_flux_spec_ends(const ecd_flux_config *c, ecd_tensor_spec *t);
 void ecd_flux_spec_double(const ecd_flux_config *c, ecd_tensor_spec *t);
 void ecd_flux_spec_single(const ecd_flux_config *c, ecd_tensor_spec *t);
 
-// out = epilogue(x w^T + b) of `rows` rows a picture, dense; w is followed by its bias.
-void ecd_flux_linear(ecd_flux *m, const ecd_block *b, int weight, int64_t pictures, int64_t rows, const void *x,
-                     ecd_epilogue epilogue, bool out_f32, void *out);
 // hidden := LayerNorm(x) (1 + scale) + shift, `rows` rows a picture.
 void ecd_flux_modulate(ecd_flux *m, int64_t pictures, int64_t rows, const float *x, const float *shift,
                        const float *scale, int64_t stride);

@@ -3,23 +3,19 @@
 #include <math.h>
 
 #include "dit/transformer/flux.h"
+#include "dit/transformer/layers.h"
 
 static const float norm_eps = 1e-6f;
 enum { MODULATIONS = 6, SINGLE_MODULATIONS = 3 };
 
 static void matrix(ecd_tensor_spec *t, const char *weight, const char *bias, int64_t rows, int64_t cols)
 {
-    t[0] = (ecd_tensor_spec){.name = weight, .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {rows, cols}};
-    t[1] = (ecd_tensor_spec){.name = bias, .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {rows}};
+    t[0] = ecd_spec_matrix(weight, rows, cols);
+    t[1] = ecd_spec_vector(bias, rows);
 }
 
 // A linear layer's two tensors.
 #define LINEAR(t, name, rows, cols) matrix(t, name ".weight", name ".bias", rows, cols)
-
-static void gain(ecd_tensor_spec *t, const char *name, int64_t count)
-{
-    *t = (ecd_tensor_spec){.name = name, .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {count}};
-}
 
 void ecd_flux_spec_ends(const ecd_flux_config *c, ecd_tensor_spec *t)
 {
@@ -46,8 +42,8 @@ void ecd_flux_spec_double(const ecd_flux_config *c, ecd_tensor_spec *t)
     LINEAR(t + FLUX_OUT_W, "attn.to_out.0", d, d);
     LINEAR(t + FLUX_FF1_W, "ff.net.0.proj", wide, d);
     LINEAR(t + FLUX_FF2_W, "ff.net.2", d, wide);
-    gain(t + FLUX_NORM_Q, "attn.norm_q.weight", c->head_dim);
-    gain(t + FLUX_NORM_K, "attn.norm_k.weight", c->head_dim);
+    t[FLUX_NORM_Q] = ecd_spec_vector("attn.norm_q.weight", c->head_dim);
+    t[FLUX_NORM_K] = ecd_spec_vector("attn.norm_k.weight", c->head_dim);
     t += FLUX_STREAM;
     LINEAR(t + FLUX_MOD_W, "norm1_context.linear", MODULATIONS * d, d);
     LINEAR(t + FLUX_Q_W, "attn.add_q_proj", d, d);
@@ -56,8 +52,8 @@ void ecd_flux_spec_double(const ecd_flux_config *c, ecd_tensor_spec *t)
     LINEAR(t + FLUX_OUT_W, "attn.to_add_out", d, d);
     LINEAR(t + FLUX_FF1_W, "ff_context.net.0.proj", wide, d);
     LINEAR(t + FLUX_FF2_W, "ff_context.net.2", d, wide);
-    gain(t + FLUX_NORM_Q, "attn.norm_added_q.weight", c->head_dim);
-    gain(t + FLUX_NORM_K, "attn.norm_added_k.weight", c->head_dim);
+    t[FLUX_NORM_Q] = ecd_spec_vector("attn.norm_added_q.weight", c->head_dim);
+    t[FLUX_NORM_K] = ecd_spec_vector("attn.norm_added_k.weight", c->head_dim);
 }
 
 void ecd_flux_spec_single(const ecd_flux_config *c, ecd_tensor_spec *t)
@@ -69,60 +65,20 @@ void ecd_flux_spec_single(const ecd_flux_config *c, ecd_tensor_spec *t)
     LINEAR(t + FLUX_S_V_W, "attn.to_v", d, d);
     LINEAR(t + FLUX_S_MLP_W, "proj_mlp", FLUX_FF * d, d);
     LINEAR(t + FLUX_S_OUT_W, "proj_out", d, (FLUX_FF + 1) * d);
-    gain(t + FLUX_S_NORM_Q, "attn.norm_q.weight", c->head_dim);
-    gain(t + FLUX_S_NORM_K, "attn.norm_k.weight", c->head_dim);
+    t[FLUX_S_NORM_Q] = ecd_spec_vector("attn.norm_q.weight", c->head_dim);
+    t[FLUX_S_NORM_K] = ecd_spec_vector("attn.norm_k.weight", c->head_dim);
 }
 
 void *ecd_flux_act(const ecd_flux *m, void *base, int64_t elements)
 {
-    return (char *)base + (size_t)elements * m->be->act_bytes;
-}
-
-void ecd_flux_linear(ecd_flux *m, const ecd_block *b, int weight, int64_t pictures, int64_t rows, const void *x,
-                     ecd_epilogue epilogue, bool out_f32, void *out)
-{
-    ecd_linear op = {.w = &b->weights[weight],
-                     .bias = b->vectors[weight + 1],
-                     .pictures = pictures,
-                     .rows = rows,
-                     .x = x,
-                     .out = out,
-                     .out_f32 = out_f32,
-                     .epilogue = epilogue};
-    m->be->ops->linear(m->be, &op);
+    return (char *)base + (size_t)elements * m->base.be->act_bytes;
 }
 
 void ecd_flux_modulate(ecd_flux *m, int64_t pictures, int64_t rows, const float *x, const float *shift,
                        const float *scale, int64_t stride)
 {
-    ecd_norm op = {.x = x,
-                   .rows = pictures * rows,
-                   .cols = m->c.dim,
-                   .eps = norm_eps,
-                   .shift = shift,
-                   .scale = scale,
-                   .group_rows = rows,
-                   .mod_stride = stride,
-                   .out = m->hidden};
-    m->be->ops->norm(m->be, &op);
-}
-
-// x += gate * (in w^T + b), `rows` rows a picture.
-static void gated(ecd_flux *m, const ecd_block *b, int weight, int64_t pictures, int64_t rows, const void *in, float *x,
-                  const float *gate, int64_t stride)
-{
-    ecd_linear op = {.w = &b->weights[weight],
-                     .bias = b->vectors[weight + 1],
-                     .pictures = pictures,
-                     .rows = rows,
-                     .x = in,
-                     .out = x,
-                     .out_f32 = true,
-                     .epilogue = ECD_EPILOGUE_RESIDUAL,
-                     .gate = gate,
-                     .gate_rows = rows,
-                     .gate_stride = stride};
-    m->be->ops->linear(m->be, &op);
+    const ecd_layer_modulation by = {shift, scale, rows, stride};
+    ecd_layer_modulate(m->base.be, x, pictures * rows, m->c.dim, norm_eps, by, m->hidden);
 }
 
 // Norms and turns queries or keys of `rows` tokens that begin at token `first`.
@@ -138,7 +94,7 @@ static void turn(ecd_flux *m, void *x, int64_t pictures, int64_t first, int64_t 
                    .sine = m->sine + first * half,
                    .gamma = gamma,
                    .eps = norm_eps};
-    m->be->ops->rope(m->be, &op);
+    m->base.be->ops->rope(m->base.be, &op);
 }
 
 static void attend(ecd_flux *m, int64_t pictures, void *out, int64_t out_stride)
@@ -154,7 +110,7 @@ static void attend(ecd_flux *m, int64_t pictures, void *out, int64_t out_stride)
                         .out = out,
                         .out_stride = out_stride,
                         .scale = (float)(1 / sqrt((double)m->c.head_dim))};
-    m->be->ops->attention(m->be, &op);
+    m->base.be->ops->attention(m->base.be, &op);
 }
 
 // One stream's queries, keys and values to their place among the tokens. A picture at a time: its rows do not
@@ -166,8 +122,8 @@ static void project(ecd_flux *m, const ecd_block *b, int part, int64_t pictures,
     for (int64_t p = 0; p < pictures; p++)
         for (int i = 0; i < 3; i++) {
             void *out = ecd_flux_act(m, to[i], (p * m->tokens + first) * d);
-            ecd_flux_linear(m, b, part + FLUX_Q_W + 2 * i, 1, rows, ecd_flux_act(m, m->hidden, p * rows * d),
-                            ECD_EPILOGUE_NONE, false, out);
+            ecd_layer_linear(m->base.be, b, part + FLUX_Q_W + 2 * i, 1, rows, ecd_flux_act(m, m->hidden, p * rows * d),
+                             ECD_EPILOGUE_NONE, false, out);
             if (i < 2)
                 turn(m, out, 1, first, rows, b->vectors[part + FLUX_NORM_Q + i]);
         }
@@ -179,34 +135,35 @@ void ecd_flux_run_double(ecd_flux *m, const ecd_block *b, int64_t pictures)
     const int64_t rows[2] = {m->image, m->text}, first[2] = {m->text, 0};
     for (int s = 0; s < 2; s++) {
         float *mod = m->mod + s * pictures * stride;
-        ecd_flux_linear(m, b, s * FLUX_STREAM + FLUX_MOD_W, pictures, 1, m->condition_act, ECD_EPILOGUE_NONE, true,
-                        mod);
+        ecd_layer_linear(m->base.be, b, s * FLUX_STREAM + FLUX_MOD_W, pictures, 1, m->condition_act, ECD_EPILOGUE_NONE,
+                         true, mod);
         ecd_flux_modulate(m, pictures, rows[s], m->stream[s], mod, mod + d, stride);
         project(m, b, s * FLUX_STREAM, pictures, first[s], rows[s]);
     }
     attend(m, pictures, m->hidden, 0);
     for (int s = 0; s < 2; s++)
         for (int64_t p = 0; p < pictures; p++)
-            gated(m, b, s * FLUX_STREAM + FLUX_OUT_W, 1, rows[s],
-                  ecd_flux_act(m, m->hidden, (p * m->tokens + first[s]) * d), m->stream[s] + p * rows[s] * d,
-                  m->mod + (s * pictures + p) * stride + 2 * d, stride);
+            ecd_layer_gated(m->base.be, b, s * FLUX_STREAM + FLUX_OUT_W, 1, rows[s],
+                            ecd_flux_act(m, m->hidden, (p * m->tokens + first[s]) * d), m->stream[s] + p * rows[s] * d,
+                            m->mod + (s * pictures + p) * stride + 2 * d, rows[s], stride);
     for (int s = 0; s < 2; s++) {
         const float *mod = m->mod + s * pictures * stride;
         ecd_flux_modulate(m, pictures, rows[s], m->stream[s], mod + 3 * d, mod + 4 * d, stride);
-        ecd_flux_linear(m, b, s * FLUX_STREAM + FLUX_FF1_W, pictures, rows[s], m->hidden, ECD_EPILOGUE_GELU_TANH,
-                        false, m->wide);
-        gated(m, b, s * FLUX_STREAM + FLUX_FF2_W, pictures, rows[s], m->wide, m->stream[s], mod + 5 * d, stride);
+        ecd_layer_linear(m->base.be, b, s * FLUX_STREAM + FLUX_FF1_W, pictures, rows[s], m->hidden,
+                         ECD_EPILOGUE_GELU_TANH, false, m->wide);
+        ecd_layer_gated(m->base.be, b, s * FLUX_STREAM + FLUX_FF2_W, pictures, rows[s], m->wide, m->stream[s],
+                        mod + 5 * d, rows[s], stride);
     }
 }
 
 void ecd_flux_run_single(ecd_flux *m, const ecd_block *b, int64_t pictures)
 {
     const int64_t d = m->c.dim, stride = SINGLE_MODULATIONS * d, rows = m->tokens, wide = (FLUX_FF + 1) * d;
-    ecd_flux_linear(m, b, FLUX_S_MOD_W, pictures, 1, m->condition_act, ECD_EPILOGUE_NONE, true, m->mod);
+    ecd_layer_linear(m->base.be, b, FLUX_S_MOD_W, pictures, 1, m->condition_act, ECD_EPILOGUE_NONE, true, m->mod);
     ecd_flux_modulate(m, pictures, rows, m->joint, m->mod, m->mod + d, stride);
     void *to[3] = {m->q, m->k, m->v};
     for (int i = 0; i < 3; i++)
-        ecd_flux_linear(m, b, FLUX_S_Q_W + 2 * i, pictures, rows, m->hidden, ECD_EPILOGUE_NONE, false, to[i]);
+        ecd_layer_linear(m->base.be, b, FLUX_S_Q_W + 2 * i, pictures, rows, m->hidden, ECD_EPILOGUE_NONE, false, to[i]);
     turn(m, m->q, pictures, 0, rows, b->vectors[FLUX_S_NORM_Q]);
     turn(m, m->k, pictures, 0, rows, b->vectors[FLUX_S_NORM_K]);
     // proj_out takes attention and feed-forward side by side.
@@ -219,6 +176,6 @@ void ecd_flux_run_single(ecd_flux *m, const ecd_block *b, int64_t pictures)
                       .out = ecd_flux_act(m, m->wide, d),
                       .out_stride = wide,
                       .epilogue = ECD_EPILOGUE_GELU_TANH};
-    m->be->ops->linear(m->be, &mlp);
-    gated(m, b, FLUX_S_OUT_W, pictures, rows, m->wide, m->joint, m->mod + 2 * d, stride);
+    m->base.be->ops->linear(m->base.be, &mlp);
+    ecd_layer_gated(m->base.be, b, FLUX_S_OUT_W, pictures, rows, m->wide, m->joint, m->mod + 2 * d, rows, stride);
 }

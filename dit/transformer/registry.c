@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dit/transformer/architecture.h"
@@ -24,12 +25,31 @@ static ecd_status find(const char *class_name, const ecd_architecture **out, ecd
     return ecd_fail(diag, ECD_USAGE, "transformer class \"%.64s\" is not known, expected %s", class_name, known);
 }
 
-ecd_status ecd_transformer_describe(const char *class_name, const cJSON *config, ecd_transformer_info *out,
-                                    ecd_diag *diag)
+// What the config alone says.
+static ecd_status read(const char *class_name, const cJSON *config, ecd_transformer **out, ecd_diag *diag)
 {
     const ecd_architecture *architecture;
     ecd_status status = find(class_name, &architecture, diag);
-    return status == ECD_OK ? architecture->describe(config, out, diag) : status;
+    if (status != ECD_OK)
+        return status;
+    ecd_transformer *t = calloc(1, architecture->size_bytes);
+    if (!t)
+        return ecd_fail_memory(diag, architecture->size_bytes, "the transformer");
+    t->architecture = architecture;
+    t->info.class_name = architecture->class_name;
+    *out = t;
+    return architecture->read_config(t, config, diag);
+}
+
+ecd_status ecd_transformer_describe(const char *class_name, const cJSON *config, ecd_transformer_info *out,
+                                    ecd_diag *diag)
+{
+    ecd_transformer *t = NULL;
+    ecd_status status = read(class_name, config, &t, diag);
+    if (status == ECD_OK)
+        *out = t->info;
+    free(t);
+    return status;
 }
 
 static ecd_status check_size(const ecd_transformer_info *info, int64_t height, int64_t width, ecd_diag *diag)
@@ -44,38 +64,73 @@ static ecd_status check_size(const ecd_transformer_info *info, int64_t height, i
     return ECD_OK;
 }
 
+static ecd_status take_options(ecd_transformer *t, const ecd_transformer_options *options, ecd_diag *diag)
+{
+    const ecd_transformer_info *info = &t->info;
+    ecd_transformer_options *o = &t->options;
+    *o = *options;
+    o->height = o->height ? o->height : info->sample_size;
+    o->width = o->width ? o->width : info->sample_size;
+    o->guidance = o->guidance && info->guidance == ECD_GUIDANCE_CLASSIFIER_FREE;
+    if (o->max_pictures < 1 || o->max_pictures > MAX_PICTURES)
+        return ecd_fail(diag, ECD_USAGE, "a batch of %lld pictures, expected 1 to %d", (long long)o->max_pictures,
+                        MAX_PICTURES);
+    if (info->text_width && (o->text_tokens < 1 || o->text_tokens > MAX_TEXT))
+        return ecd_fail(diag, ECD_USAGE, "texts of %lld tokens, expected 1 to %d", (long long)o->text_tokens, MAX_TEXT);
+    return check_size(info, o->height, o->width, diag);
+}
+
+static ecd_status allocate(ecd_transformer *t, ecd_diag *diag)
+{
+    t->memory = t->be->ops->alloc(t->be, t->activation_bytes);
+    if (!t->memory) {
+        ecd_status status = ecd_backend_check(t->be, diag);
+        return status != ECD_OK ? status : ecd_fail_memory(diag, t->activation_bytes, "the transformer's activations");
+    }
+    ecd_arena arena = ecd_arena_over(t->memory, t->activation_bytes);
+    t->architecture->place(t, &arena);
+    ecd_status status = t->architecture->fill(t, diag);
+    return status != ECD_OK ? status : ecd_backend_check(t->be, diag);
+}
+
 ecd_status ecd_transformer_open(const char *class_name, const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be,
                                 const ecd_transformer_options *options, ecd_transformer **out, ecd_diag *diag)
 {
+    ecd_transformer *t = NULL;
     *out = NULL;
-    const ecd_architecture *architecture;
-    ecd_transformer_info info;
-    ecd_transformer_options o = *options;
-    ecd_status status;
-    if ((status = find(class_name, &architecture, diag)) != ECD_OK ||
-        (status = architecture->describe(config, &info, diag)) != ECD_OK)
+    ecd_status status = read(class_name, config, &t, diag);
+    if (status == ECD_OK)
+        status = take_options(t, options, diag);
+    if (status != ECD_OK) {
+        free(t);
         return status;
-    o.height = o.height ? o.height : info.sample_size;
-    o.width = o.width ? o.width : info.sample_size;
-    if (o.max_pictures < 1 || o.max_pictures > MAX_PICTURES)
-        return ecd_fail(diag, ECD_USAGE, "a batch of %lld pictures, expected 1 to %d", (long long)o.max_pictures,
-                        MAX_PICTURES);
-    if (info.text_width && (o.text_tokens < 1 || o.text_tokens > MAX_TEXT))
-        return ecd_fail(diag, ECD_USAGE, "texts of %lld tokens, expected 1 to %d", (long long)o.text_tokens, MAX_TEXT);
-    o.guidance = o.guidance && info.guidance == ECD_GUIDANCE_CLASSIFIER_FREE;
-    if ((status = check_size(&info, o.height, o.width, diag)) != ECD_OK ||
-        (status = architecture->open(config, &info, cp, be, &o, out, diag)) != ECD_OK)
-        return status;
-    (*out)->architecture = architecture;
-    (*out)->info = info;
-    (*out)->options = o;
-    return ECD_OK;
+    }
+    t->be = be;
+    ecd_store_options store = t->options.store;
+    store.rows = t->architecture->measure(t);
+    ecd_arena plan = ecd_arena_plan();
+    t->architecture->place(t, &plan);
+    t->activation_bytes = plan.peak_bytes;
+    store.outside_bytes += plan.peak_bytes;
+    status = t->architecture->open_store(t, cp, &store, diag);
+    if (status == ECD_OK)
+        status = allocate(t, diag);
+    if (status == ECD_OK)
+        *out = t;
+    else
+        ecd_transformer_close(t);
+    return status;
 }
 
 void ecd_transformer_close(ecd_transformer *t)
 {
-    if (t)
-        t->architecture->close(t);
+    if (!t)
+        return;
+    ecd_store_close(t->store);
+    if (t->memory)
+        t->be->ops->free(t->be, t->memory);
+    t->architecture->free_host(t);
+    free(t);
 }
 
 const ecd_transformer_info *ecd_transformer_get_info(const ecd_transformer *t)
@@ -96,6 +151,31 @@ static ecd_status check_condition(const ecd_transformer_info *info, const ecd_tr
     return ECD_OK;
 }
 
+static ecd_status predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
+                          ecd_diag *diag)
+{
+    ecd_block ends, block;
+    ecd_status status = ecd_store_acquire(t->store, 0, &ends, diag);
+    if (status != ECD_OK)
+        return status;
+    t->architecture->begin(t, &ends, call);
+    for (int i = 0; i < t->info.blocks && status == ECD_OK; i++) {
+        if (cancel && *cancel) {
+            status = ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
+            break;
+        }
+        status = ecd_store_acquire(t->store, i + 1, &block, diag);
+        if (status != ECD_OK)
+            break;
+        t->architecture->run_block(t, i, &block, call);
+        ecd_store_release(t->store, i + 1);
+    }
+    if (status == ECD_OK)
+        t->architecture->finish(t, &ends, call);
+    ecd_store_release(t->store, 0);
+    return status == ECD_OK ? ecd_backend_check(t->be, diag) : status;
+}
+
 ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_call *call, const volatile int *cancel,
                                    ecd_diag *diag)
 {
@@ -109,7 +189,7 @@ ecd_status ecd_transformer_predict(ecd_transformer *t, const ecd_transformer_cal
     if (call->guidance && !o->guidance)
         return ecd_fail(diag, ECD_USAGE, "guidance, but the transformer was opened without");
     ecd_status status = check_condition(&t->info, call, diag);
-    return status == ECD_OK ? t->architecture->predict(t, call, cancel, diag) : status;
+    return status == ECD_OK ? predict(t, call, cancel, diag) : status;
 }
 
 void ecd_transformer_rest(ecd_transformer *t)
