@@ -98,31 +98,21 @@ out:
     return status;
 }
 
-// A piece of rows x width elements; a size that overflows makes the plan too large for any machine.
-static void *take(ecd_arena *arena, int64_t rows, int64_t width, size_t element)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow((size_t)rows, (size_t)width, &bytes) || __builtin_mul_overflow(bytes, element, &bytes) ||
-        bytes > SIZE_MAX / 64)
-        bytes = SIZE_MAX / 64;
-    return ecd_arena_take(arena, bytes);
-}
-
 static void place(ecd_encoder *e, ecd_arena *arena)
 {
     const size_t act = e->be->act_bytes;
     int64_t rows = e->max_prompts * e->tokens, inner = e->c.heads * e->c.head_dim;
-    e->x = take(arena, rows, e->c.info.width, sizeof(float));
-    e->hidden = take(arena, rows, e->c.info.width, act);
-    e->q = take(arena, rows, inner, act);
-    e->k = take(arena, rows, inner, act);
-    e->v = take(arena, rows, inner, act);
-    e->attended = take(arena, rows, inner, act);
-    e->wide = take(arena, rows, e->c.wide, act);
+    e->x = ecd_arena_take_array(arena, rows, e->c.info.width, sizeof(float));
+    e->hidden = ecd_arena_take_array(arena, rows, e->c.info.width, act);
+    e->q = ecd_arena_take_array(arena, rows, inner, act);
+    e->k = ecd_arena_take_array(arena, rows, inner, act);
+    e->v = ecd_arena_take_array(arena, rows, inner, act);
+    e->attended = ecd_arena_take_array(arena, rows, inner, act);
+    e->wide = ecd_arena_take_array(arena, rows, e->c.wide, act);
     if (!e->c.buckets)
         return;
-    e->bias = take(arena, 2 * e->tokens - 1, e->c.heads, sizeof(float));
-    e->distances = take(arena, 2 * e->tokens - 1, e->c.heads, sizeof(float));
+    e->bias = ecd_arena_take_array(arena, 2 * e->tokens - 1, e->c.heads, sizeof(float));
+    e->distances = ecd_arena_take_array(arena, 2 * e->tokens - 1, e->c.heads, sizeof(float));
 }
 
 static size_t plan_activations(ecd_encoder *e)
