@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/grow.h"
 #include "app/synthetic_internal.h"
 
 enum { SINUSOID = 256, LATENT = 4, PICTURE = 3, PATCH = 2, LAYERS_PER_BLOCK = 2 };
@@ -18,16 +19,12 @@ uint64_t ecd_synthetic_elements(const ecd_synthetic_tensor *tensor)
 
 static ecd_synthetic_tensor *append(ecd_synthetic_list *list)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 128;
-        ecd_synthetic_tensor *tensors = realloc(list->tensors, capacity * sizeof *tensors);
-        if (!tensors) {
-            list->no_memory = true;
-            return NULL;
-        }
-        list->tensors = tensors;
-        list->capacity = capacity;
+    ecd_synthetic_tensor *tensors = ecd_grow(list->tensors, list->count + 1, &list->capacity, sizeof *tensors);
+    if (!tensors) {
+        list->no_memory = true;
+        return NULL;
     }
+    list->tensors = tensors;
     ecd_synthetic_tensor *tensor = &list->tensors[list->count++];
     *tensor = (ecd_synthetic_tensor){.gain = 1};
     return tensor;

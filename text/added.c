@@ -5,6 +5,7 @@
 
 #include <utf8proc.h>
 
+#include "base/grow.h"
 #include "text/utf8.h"
 
 void ecd_added_free(ecd_added *added)
@@ -20,14 +21,10 @@ ecd_status ecd_added_add(ecd_added *added, const char *content, const ecd_added_
 {
     ecd_status status = ECD_OK;
     ecd_strings spelled = {0};
-    if (added->count == added->capacity) {
-        size_t more = added->capacity ? 2 * added->capacity : 128;
-        ecd_added_token *grown = realloc(added->tokens, more * sizeof *grown);
-        if (!grown)
-            return ecd_fail_memory(diag, more * sizeof *grown, "added tokens");
-        added->tokens = grown;
-        added->capacity = more;
-    }
+    ecd_added_token *tokens = ecd_grow(added->tokens, added->count + 1, &added->capacity, sizeof *tokens);
+    if (!tokens)
+        return ecd_fail_memory(diag, (added->count + 1) * sizeof *tokens, "added tokens");
+    added->tokens = tokens;
     if (token->normalized)
         status = ecd_normalizer_run(normalizer, content, strlen(content), &spelled, diag);
     else

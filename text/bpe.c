@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "text/model.h"
 #include "text/utf8.h"
 
@@ -26,14 +27,12 @@ ecd_status ecd_bpe_add(ecd_bpe *bpe, const ecd_vocab *vocab, const char *left, s
     if (m.joined < 0)
         return ecd_fail(diag, ECD_DATA, "merge %zu makes \"%.*s\", which is not in the vocabulary", bpe->count,
                         (int)(left_size + right_size - skip), joined);
-    if (bpe->count == bpe->capacity) {
-        size_t more = bpe->capacity ? 2 * bpe->capacity : 1024;
-        ecd_merge *grown = more <= 2 * (size_t)ECD_VOCAB_MAX ? realloc(bpe->merges, more * sizeof *grown) : NULL;
-        if (!grown)
-            return ecd_fail_memory(diag, more * sizeof *grown, "merges");
-        bpe->merges = grown;
-        bpe->capacity = more;
-    }
+    size_t wanted = bpe->count + 1;
+    ecd_merge *merges =
+        wanted <= 2 * (size_t)ECD_VOCAB_MAX ? ecd_grow(bpe->merges, wanted, &bpe->capacity, sizeof *merges) : NULL;
+    if (!merges)
+        return ecd_fail_memory(diag, wanted * sizeof *merges, "merges");
+    bpe->merges = merges;
     m.rank = (uint32_t)bpe->count;
     bpe->merges[bpe->count++] = m;
     return ECD_OK;

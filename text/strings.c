@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "text/utf8.h"
 
 void ecd_strings_free(ecd_strings *s)
@@ -24,12 +25,8 @@ static bool failed(const ecd_strings *s)
 
 static void *grow(ecd_strings *s, void *memory, size_t *capacity, size_t wanted, size_t element)
 {
-    size_t more = *capacity * 2 > wanted ? *capacity * 2 : wanted < 64 ? 64 : wanted;
-    void *grown = realloc(memory, more * element);
-    if (!grown)
-        s->no_memory = true;
-    else
-        *capacity = more;
+    void *grown = ecd_grow(memory, wanted, capacity, element);
+    s->no_memory = s->no_memory || !grown;
     return grown ? grown : memory;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "text/proto.h"
 #include "text/tokenizer_internal.h"
 #include "text/utf8.h"
@@ -44,14 +45,10 @@ static ecd_status read_piece_fields(ecd_proto message, piece *out, ecd_diag *dia
 static ecd_status add_score(reading *r, float score, ecd_diag *diag)
 {
     ecd_unigram *u = &r->t->unigram;
-    if ((size_t)u->limit == r->scores_capacity) {
-        size_t more = r->scores_capacity ? 2 * r->scores_capacity : 1024;
-        double *grown = realloc(u->scores, more * sizeof *grown);
-        if (!grown)
-            return ecd_fail_memory(diag, more * sizeof *grown, "scores");
-        u->scores = grown;
-        r->scores_capacity = more;
-    }
+    double *scores = ecd_grow(u->scores, (size_t)u->limit + 1, &r->scores_capacity, sizeof *scores);
+    if (!scores)
+        return ecd_fail_memory(diag, ((size_t)u->limit + 1) * sizeof *scores, "scores");
+    u->scores = scores;
     u->scores[u->limit++] = (double)score;
     return ECD_OK;
 }

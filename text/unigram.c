@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "text/model.h"
 #include "text/utf8.h"
 
@@ -8,16 +9,12 @@ void ecd_ids_add(ecd_ids *ids, int32_t id)
 {
     if (ids->no_memory)
         return;
-    if (ids->count == ids->capacity) {
-        size_t more = ids->capacity ? 2 * ids->capacity : 64;
-        int32_t *grown = realloc(ids->ids, more * sizeof *grown);
-        if (!grown) {
-            ids->no_memory = true;
-            return;
-        }
-        ids->ids = grown;
-        ids->capacity = more;
+    int32_t *grown = ecd_grow(ids->ids, ids->count + 1, &ids->capacity, sizeof *grown);
+    if (!grown) {
+        ids->no_memory = true;
+        return;
     }
+    ids->ids = grown;
     ids->ids[ids->count++] = id;
 }
 

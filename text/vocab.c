@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
+
 void ecd_vocab_free(ecd_vocab *v)
 {
     free(v->blob);
@@ -13,15 +15,9 @@ void ecd_vocab_free(ecd_vocab *v)
 
 static bool reserve(void **memory, size_t *capacity, size_t wanted, size_t element)
 {
-    if (wanted <= *capacity)
-        return true;
-    size_t more = *capacity * 2 > wanted ? *capacity * 2 : wanted + 64;
-    void *grown = realloc(*memory, more * element);
-    if (!grown)
-        return false;
-    *memory = grown;
-    *capacity = more;
-    return true;
+    void *grown = ecd_grow(*memory, wanted, capacity, element);
+    *memory = grown ? grown : *memory;
+    return grown != NULL;
 }
 
 ecd_status ecd_vocab_add(ecd_vocab *v, const char *text, size_t size, int64_t id, ecd_diag *diag)

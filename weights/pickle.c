@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "weights/torch_internal.h"
 
 enum { MAX_VALUES = 1 << 22, MAX_MEMO = 1 << 20, MAX_BYTES = 1 << 26 };
@@ -27,17 +28,12 @@ ecd_status ecd_pickle_fail(const ecd_pickle *p, const char *format, ...)
 // Room for `wanted` elements; false when memory is out.
 static bool grow(void **list, size_t *room, size_t wanted, size_t element_bytes)
 {
-    if (wanted <= *room)
-        return true;
-    size_t larger = *room ? *room * 2 : 256;
-    if (larger < wanted)
-        larger = wanted;
-    void *moved = realloc(*list, larger * element_bytes);
+    const size_t before = *room;
+    void *moved = ecd_grow(*list, wanted, room, element_bytes);
     if (!moved)
         return false;
-    memset((char *)moved + *room * element_bytes, 0, (larger - *room) * element_bytes);
+    memset((char *)moved + before * element_bytes, 0, (*room - before) * element_bytes);
     *list = moved;
-    *room = larger;
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "codec/published.h"
 #include "weights/publish.h"
 
@@ -63,14 +64,10 @@ static size_t block_length(const char *module)
 
 static ecd_status add_layer(ecd_publish_plan *plan, const ecd_tensor *tensor, const char *path, ecd_diag *diag)
 {
-    if (plan->count == plan->capacity) {
-        size_t wanted = plan->capacity ? 2 * plan->capacity : 64;
-        ecd_publish_layer *larger = realloc(plan->layers, wanted * sizeof *larger);
-        if (!larger)
-            return ecd_fail_memory(diag, wanted * sizeof *larger, "a list of layers");
-        plan->layers = larger;
-        plan->capacity = wanted;
-    }
+    ecd_publish_layer *layers = ecd_grow(plan->layers, plan->count + 1, &plan->capacity, sizeof *layers);
+    if (!layers)
+        return ecd_fail_memory(diag, (plan->count + 1) * sizeof *layers, "a list of layers");
+    plan->layers = layers;
     char *module = strndup(tensor->name, strlen(tensor->name) - strlen(".weight"));
     if (!module)
         return ecd_fail_memory(diag, strlen(tensor->name), "a layer's name");

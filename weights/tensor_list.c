@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "weights/published.h"
 
 static char *copy_name(const char *name, size_t name_bytes)
@@ -19,17 +20,9 @@ static char *copy_name(const char *name, size_t name_bytes)
 // Room for one more element in *list; false when memory is out.
 static bool make_room(void **list, size_t count, size_t *capacity, size_t element_bytes)
 {
-    if (count < *capacity)
-        return true;
-    size_t wanted = *capacity ? *capacity * 2 : 64;
-    if (wanted > SIZE_MAX / element_bytes)
-        return false;
-    void *larger = realloc(*list, wanted * element_bytes);
-    if (!larger)
-        return false;
-    *list = larger;
-    *capacity = wanted;
-    return true;
+    void *larger = ecd_grow(*list, count + 1, capacity, element_bytes);
+    *list = larger ? larger : *list;
+    return larger != NULL;
 }
 
 ecd_status ecd_checkpoint_add(ecd_checkpoint *cp, const char *name, size_t name_bytes, const ecd_tensor *tensor,

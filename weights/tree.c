@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/grow.h"
 
 enum { MAX_DEPTH = 32 };
 
@@ -22,16 +23,12 @@ bool ecd_ends_with(const char *text, const char *end)
 // Takes over `path`.
 static ecd_status add(ecd_tree *tree, char *path, const struct stat *info, ecd_diag *diag)
 {
-    if (tree->count == tree->capacity) {
-        size_t capacity = tree->capacity ? tree->capacity * 2 : 64;
-        ecd_tree_entry *larger = realloc(tree->entries, capacity * sizeof *larger);
-        if (!larger) {
-            free(path);
-            return ecd_fail_memory(diag, capacity * sizeof *larger, "a list of files");
-        }
-        tree->entries = larger;
-        tree->capacity = capacity;
+    ecd_tree_entry *entries = ecd_grow(tree->entries, tree->count + 1, &tree->capacity, sizeof *entries);
+    if (!entries) {
+        free(path);
+        return ecd_fail_memory(diag, (tree->count + 1) * sizeof *entries, "a list of files");
     }
+    tree->entries = entries;
     tree->entries[tree->count++] =
         (ecd_tree_entry){.path = path,
                          .folder = S_ISDIR(info->st_mode),
