@@ -45,6 +45,12 @@ void ecd_normalizer_free(ecd_normalizer *normalizer); // leaves it zeroed
 ecd_status ecd_normalizer_run(const ecd_normalizer *normalizer, const char *text, size_t size, ecd_strings *out,
                               ecd_diag *diag);
 
+// Calls `each` for an object of tokenizer.json, or for each of those that a "Sequence" lists under `list_key`, in order,
+// with its "type". `what` names them in errors.
+typedef ecd_status ecd_read_one(const cJSON *json, const char *type, void *out, ecd_diag *diag);
+ecd_status ecd_sequence_read(const cJSON *json, const char *list_key, const char *what, ecd_read_one *each, void *out,
+                             ecd_diag *diag);
+
 // A pattern of Replace or Split: {"String": ...} or {"Regex": ...}. One of the two outputs is set.
 ecd_status ecd_pattern_read(const cJSON *json, char **string, ecd_regex **regex, ecd_diag *diag);
 

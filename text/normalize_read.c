@@ -97,8 +97,9 @@ static const struct {
     {"Precompiled", read_precompiled, 0},
 };
 
-static ecd_status read_one(const cJSON *json, const char *type, ecd_normalizer *out, ecd_diag *diag)
+static ecd_status read_one(const cJSON *json, const char *type, void *opaque, ecd_diag *diag)
 {
+    ecd_normalizer *out = opaque;
     if (out->count == ECD_NORMALIZE_MAX_STEPS)
         return ecd_fail(diag, ECD_DATA, "more than %d normalizers", (int)ECD_NORMALIZE_MAX_STEPS);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -114,20 +115,21 @@ static ecd_status read_one(const cJSON *json, const char *type, ecd_normalizer *
                     type);
 }
 
-static ecd_status read_steps(const cJSON *json, ecd_normalizer *out, ecd_diag *diag)
+ecd_status ecd_sequence_read(const cJSON *json, const char *list_key, const char *what, ecd_read_one *each, void *out,
+                             ecd_diag *diag)
 {
     const char *type;
     ecd_status status = ecd_json_string(json, "type", "", &type, diag);
     if (status)
         return status;
     if (strcmp(type, "Sequence") != 0)
-        return read_one(json, type, out, diag);
-    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "normalizers"), *entry;
+        return each(json, type, out, diag);
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, list_key), *entry;
     if (!cJSON_IsArray(list))
-        return ecd_fail(diag, ECD_DATA, "a Sequence of normalizers lacks its list \"normalizers\"");
+        return ecd_fail(diag, ECD_DATA, "a Sequence of %s lacks its list \"%s\"", what, list_key);
     cJSON_ArrayForEach(entry, list)
     {
-        if ((status = read_steps(entry, out, diag)))
+        if ((status = ecd_sequence_read(entry, list_key, what, each, out, diag)))
             return status;
     }
     return ECD_OK;
@@ -138,7 +140,7 @@ ecd_status ecd_normalizer_read(const cJSON *json, ecd_normalizer *out, ecd_diag 
     *out = (ecd_normalizer){0};
     if (!json || cJSON_IsNull(json))
         return ECD_OK;
-    ecd_status status = read_steps(json, out, diag);
+    ecd_status status = ecd_sequence_read(json, "normalizers", "normalizers", read_one, out, diag);
     if (status)
         ecd_normalizer_free(out);
     return status;

@@ -91,8 +91,9 @@ static const struct {
     {"ByteLevel", read_byte_level},
 };
 
-static ecd_status read_one(const cJSON *json, const char *type, ecd_pretokenizer *out, ecd_diag *diag)
+static ecd_status read_one(const cJSON *json, const char *type, void *opaque, ecd_diag *diag)
 {
+    ecd_pretokenizer *out = opaque;
     if (out->count == ECD_CUT_MAX_STEPS)
         return ecd_fail(diag, ECD_DATA, "more than %d pre-tokenizers", (int)ECD_CUT_MAX_STEPS);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -107,31 +108,12 @@ static ecd_status read_one(const cJSON *json, const char *type, ecd_pretokenizer
                     type);
 }
 
-static ecd_status read_steps(const cJSON *json, ecd_pretokenizer *out, ecd_diag *diag)
-{
-    const char *type;
-    ecd_status status = ecd_json_string(json, "type", "", &type, diag);
-    if (status)
-        return status;
-    if (strcmp(type, "Sequence") != 0)
-        return read_one(json, type, out, diag);
-    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "pretokenizers"), *entry;
-    if (!cJSON_IsArray(list))
-        return ecd_fail(diag, ECD_DATA, "a Sequence of pre-tokenizers lacks its list \"pretokenizers\"");
-    cJSON_ArrayForEach(entry, list)
-    {
-        if ((status = read_steps(entry, out, diag)))
-            return status;
-    }
-    return ECD_OK;
-}
-
 ecd_status ecd_pretokenizer_read(const cJSON *json, ecd_pretokenizer *out, ecd_diag *diag)
 {
     *out = (ecd_pretokenizer){0};
     if (!json || cJSON_IsNull(json))
         return ECD_OK;
-    ecd_status status = read_steps(json, out, diag);
+    ecd_status status = ecd_sequence_read(json, "pretokenizers", "pre-tokenizers", read_one, out, diag);
     if (status)
         ecd_pretokenizer_free(out);
     return status;
