@@ -25,7 +25,7 @@ static double chance(const ecd_alpha_law *law, double low, double high)
     return p > UNLIKELY ? p : UNLIKELY;
 }
 
-static double likelihood(const search *s, double log2_scale)
+static double likelihood(search *s, double log2_scale)
 {
     double sum = 0;
     for (size_t i = 0; i < s->cells->count; i++) {
@@ -35,30 +35,41 @@ static double likelihood(const search *s, double log2_scale)
     return sum;
 }
 
-// The likelihood of an alpha: that of its best scale (golden section).
-static double profile(search *s, double alpha)
+// What golden section leaves of [from, to] around a function's maximum, and the function inside.
+typedef struct section {
+    double from, to, a, b, at_a, at_b;
+} section;
+
+static section narrow(search *s, double (*f)(search *, double), double from, double to)
 {
-    double from = s->from, to = s->to;
-    ecd_alpha_law_at(s->table, alpha, &s->law);
-    double a = to - GOLDEN * (to - from), b = from + GOLDEN * (to - from);
-    double at_a = likelihood(s, a), at_b = likelihood(s, b);
+    section g = {.from = from, .to = to, .a = to - GOLDEN * (to - from), .b = from + GOLDEN * (to - from)};
+    g.at_a = f(s, g.a);
+    g.at_b = f(s, g.b);
     for (int i = 0; i < STEPS; i++) {
-        if (at_a > at_b) {
-            to = b;
-            b = a;
-            at_b = at_a;
-            a = to - GOLDEN * (to - from);
-            at_a = likelihood(s, a);
+        if (g.at_a > g.at_b) {
+            g.to = g.b;
+            g.b = g.a;
+            g.at_b = g.at_a;
+            g.a = g.to - GOLDEN * (g.to - g.from);
+            g.at_a = f(s, g.a);
         } else {
-            from = a;
-            a = b;
-            at_a = at_b;
-            b = from + GOLDEN * (to - from);
-            at_b = likelihood(s, b);
+            g.from = g.a;
+            g.a = g.b;
+            g.at_a = g.at_b;
+            g.b = g.from + GOLDEN * (g.to - g.from);
+            g.at_b = f(s, g.b);
         }
     }
-    s->at = at_a > at_b ? a : b;
-    return fmax(at_a, at_b);
+    return g;
+}
+
+// The likelihood of an alpha: that of its best scale.
+static double profile(search *s, double alpha)
+{
+    ecd_alpha_law_at(s->table, alpha, &s->law);
+    const section g = narrow(s, likelihood, s->from, s->to);
+    s->at = g.at_a > g.at_b ? g.a : g.b;
+    return fmax(g.at_a, g.at_b);
 }
 
 // log2 of the median, near which every law's scale lies.
@@ -76,25 +87,8 @@ static double log2_median(const ecd_alpha_cells *cells, double total)
 
 static double best_alpha(search *s)
 {
-    double from = ECD_ALPHA_LEAST, to = 2;
-    double a = to - GOLDEN * (to - from), b = from + GOLDEN * (to - from);
-    double at_a = profile(s, a), at_b = profile(s, b);
-    for (int i = 0; i < STEPS; i++) {
-        if (at_a > at_b) {
-            to = b;
-            b = a;
-            at_b = at_a;
-            a = to - GOLDEN * (to - from);
-            at_a = profile(s, a);
-        } else {
-            from = a;
-            a = b;
-            at_a = at_b;
-            b = from + GOLDEN * (to - from);
-            at_b = profile(s, b);
-        }
-    }
-    return (from + to) / 2 > 2 - 2e-5 ? 2 : (from + to) / 2;
+    const section g = narrow(s, profile, ECD_ALPHA_LEAST, 2);
+    return (g.from + g.to) / 2 > 2 - 2e-5 ? 2 : (g.from + g.to) / 2;
 }
 
 // How far from the best alpha the likelihood's logarithm has fallen by 1/2, in one direction.

@@ -19,7 +19,6 @@ typedef struct part {
     const ecd_tensor *tensor;
     ecd_tensor_reader reader;
     ecd_span span;
-    uint64_t counted_bytes; // of the source, told to progress
 } part;
 
 typedef struct file_work {
@@ -289,10 +288,7 @@ static void file_finish(ecd_job *job, const ecd_task *task)
     if (task->kind == ECD_TASK_PIECE)
         f->in_flight[i] = f->in_flight[--f->in_flight_count];
     ecd_span_finish(&p->span, task);
-    double share = p->span.units ? (double)p->span.finished / (double)p->span.units : 1;
-    uint64_t read = (uint64_t)(share * (double)p->tensor->size_bytes);
-    ecd_work_count(job, read - p->counted_bytes);
-    p->counted_bytes = read;
+    ecd_work_count(job, ecd_span_progress(&p->span, p->tensor->size_bytes));
     if (p->span.state == ECD_SPAN_DONE) {
         ecd_tensor_reader_close(&p->reader);
         job->tensors.all++;

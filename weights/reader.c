@@ -84,3 +84,11 @@ void ecd_span_finish(ecd_span *span, const ecd_task *task)
     if (span->finished == span->units)
         span->state = ECD_SPAN_DONE;
 }
+
+uint64_t ecd_span_progress(ecd_span *span, uint64_t size_bytes)
+{
+    double share = span->units ? (double)span->finished / (double)span->units : 1;
+    uint64_t done = (uint64_t)(share * (double)size_bytes), fresh = done - span->counted_bytes;
+    span->counted_bytes = done;
+    return fresh;
+}

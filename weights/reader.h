@@ -39,10 +39,13 @@ enum { ECD_SPAN_UNITS = 1 << 20, ECD_TASK_BEGIN = 0, ECD_TASK_PIECE = 1 };
 typedef struct ecd_span {
     ecd_span_state state;
     uint64_t units, next, finished;
+    uint64_t counted_bytes; // told to progress
 } ecd_span;
 
 // Under the lock. Claims fill kind, first and count; false: nothing to hand out now.
 bool ecd_span_claim(ecd_span *span, ecd_task *task);
 void ecd_span_finish(ecd_span *span, const ecd_task *task);
+// Bytes finished of `size_bytes` for the whole span that no call has told yet.
+uint64_t ecd_span_progress(ecd_span *span, uint64_t size_bytes);
 
 #endif

@@ -9,7 +9,6 @@ typedef struct pair {
     const ecd_tensor *x, *y;
     ecd_tensor_reader a, b;
     ecd_span span;
-    uint64_t counted_bytes; // of the second, told to progress
 } pair;
 
 typedef struct file_work {
@@ -165,10 +164,7 @@ static void file_finish(ecd_job *job, const ecd_task *task)
 {
     pair *p = task->item;
     ecd_span_finish(&p->span, task);
-    double share = p->span.units ? (double)p->span.finished / (double)p->span.units : 1;
-    uint64_t read = (uint64_t)(share * (double)p->y->size_bytes);
-    ecd_work_count(job, read - p->counted_bytes);
-    p->counted_bytes = read;
+    ecd_work_count(job, ecd_span_progress(&p->span, p->y->size_bytes));
     if (p->span.state == ECD_SPAN_DONE) {
         ecd_tensor_reader_close(&p->a);
         ecd_tensor_reader_close(&p->b);
