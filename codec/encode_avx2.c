@@ -1,6 +1,7 @@
 // Encoding with AVX2. Compiled with -mavx2 -mbmi2; called only where the CPU has them.
 #include <immintrin.h>
 
+#include "codec/avx2_look_up.h"
 #include "codec/encode.h"
 #include "codec/encode_compress.inc"
 
@@ -127,24 +128,6 @@ static void symbols_avx2(const uint8_t *weights, ecf8_dtype dtype, ecf8_mode mod
     }
 }
 
-// An entry into lane `at` of `into`: one instruction that loads 16 bytes around it and keeps 4.
-#define ECF8_PUT(into, entry, at)                                                                                      \
-    _mm_blend_epi32(into, _mm_loadu_si128((const __m128i *)(const void *)((entry) - (at))), 1 << (at))
-
-// Eight loads and blends, not a gather, which AMD up to Zen 3 runs slower. See docs/SPEED.md.
-static inline __m256i look_up(const uint32_t *entries, const uint8_t *symbols)
-{
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(entries + symbols[0]));
-    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(entries + symbols[4]));
-    x = ECF8_PUT(x, entries + symbols[1], 1);
-    y = ECF8_PUT(y, entries + symbols[5], 1);
-    x = ECF8_PUT(x, entries + symbols[2], 2);
-    y = ECF8_PUT(y, entries + symbols[6], 2);
-    x = ECF8_PUT(x, entries + symbols[3], 3);
-    y = ECF8_PUT(y, entries + symbols[7], 3);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(x), y, 1);
-}
-
 static void sum_avx2(const ecf8_code_table *table, const uint8_t *symbols, size_t steps, uint32_t sums[ECF8_LANES])
 {
     __m256i parts[PARTS];
@@ -153,7 +136,7 @@ static void sum_avx2(const ecf8_code_table *table, const uint8_t *symbols, size_
     for (size_t i = 0; i < steps; i++, symbols += ECF8_LANES)
 #pragma GCC unroll 4
         for (unsigned q = 0; q < PARTS; q++)
-            parts[q] = _mm256_add_epi32(parts[q], look_up(table->entries, symbols + q * 8));
+            parts[q] = _mm256_add_epi32(parts[q], ECF8_LOOK_UP(table->entries, symbols + q * 8));
     for (unsigned q = 0; q < PARTS; q++)
         store((uint8_t *)(sums + q * 8), parts[q]);
 }
@@ -199,7 +182,7 @@ static inline __attribute__((always_inline)) uint32_t pack_run(ecf8_packer *pack
             const uint8_t *from = symbols + ((size_t)(g + 1) * codes - j) * ECF8_LANES;
 #pragma GCC unroll 4
             for (unsigned q = 1; q <= PARTS; q++) {
-                const __m256i entry = look_up(entries, from + ECF8_LANES - q * 8);
+                const __m256i entry = ECF8_LOOK_UP(entries, from + ECF8_LANES - q * 8);
                 seen = _mm256_or_si256(seen, entry);
                 end = step(parts + PARTS - q, entry, most, end);
             }

@@ -2,32 +2,20 @@
 // has them.
 #include <immintrin.h>
 
+#include "codec/avx2_look_up.h"
 #include "codec/convert.h"
 #include "codec/lanes.h"
 #include "codec/lanes_expand.inc"
 
 enum { PARTS = ECF8_LANES / 8 };
 
-// The entry at `index` into the low half of 32-bit lane `at` of `into`: one instruction, which loads 16 bytes around
-// the entry and keeps 4. The high half is a neighbouring entry, for the caller to drop.
-#define ECF8_PUT(into, entries, index, at)                                                                             \
-    _mm_blend_epi32(into, _mm_loadu_si128((const __m128i *)(const void *)((entries) + (index)-2 * (at))), 1 << (at))
-
-// Gathers are microcoded on AMD up to Zen 3: there eight loads and blends are faster. See docs/SPEED.md.
+// An entry in the low half of each lane; in the high half is a neighbour, for the caller to drop.
 static inline __m256i look_up(const uint16_t *entries, const uint32_t i[8], bool gather)
 {
     if (gather)
         return _mm256_i32gather_epi32((const int *)(const void *)entries,
                                       _mm256_load_si256((const __m256i *)(const void *)i), 2);
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(entries + i[0]));
-    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(entries + i[4]));
-    x = ECF8_PUT(x, entries, i[1], 1);
-    y = ECF8_PUT(y, entries, i[5], 1);
-    x = ECF8_PUT(x, entries, i[2], 2);
-    y = ECF8_PUT(y, entries, i[6], 2);
-    x = ECF8_PUT(x, entries, i[3], 3);
-    y = ECF8_PUT(y, entries, i[7], 3);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(x), y, 1);
+    return ECF8_LOOK_UP(entries, i);
 }
 
 typedef struct part {
