@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/files.h"
 #include "torch_writer.h"
 #include "weights/checkpoint.h"
 #include "weights/compress.h"
@@ -43,15 +44,8 @@ static void same_files(const char *a, const char *b)
         assert_string_equal(tree.entries[i].path, other.entries[i].path);
         if (tree.entries[i].folder)
             continue;
-        ecd_file x, y;
         char *p = ecd_path_join(a, tree.entries[i].path), *q = ecd_path_join(b, tree.entries[i].path);
-        assert_int_equal(ecd_file_map(p, &x, &diag), ECD_OK);
-        assert_int_equal(ecd_file_map(q, &y, &diag), ECD_OK);
-        assert_int_equal(x.size_bytes, y.size_bytes);
-        if (x.size_bytes)
-            assert_memory_equal(x.data, y.data, x.size_bytes);
-        ecd_file_unmap(&x);
-        ecd_file_unmap(&y);
+        same_file(p, q);
         free(p);
         free(q);
     }

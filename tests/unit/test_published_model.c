@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tests/unit/files.h"
 #include "tests/unit/published_kernel.h"
 #include "weights/coded.h"
 #include "weights/compress_internal.h"
@@ -161,18 +162,6 @@ static void check_groups(const char *path, const ecd_checkpoint *original)
     assert_true(groups > 0);
     ecd_published_config_free(&config);
     ecd_checkpoint_close(raw);
-}
-
-static void same_file(const char *a, const char *b)
-{
-    ecd_file x, y;
-    ecd_diag diag = {0};
-    assert_int_equal(ecd_file_map(a, &x, &diag), ECD_OK);
-    assert_int_equal(ecd_file_map(b, &y, &diag), ECD_OK);
-    assert_int_equal(x.size_bytes, y.size_bytes);
-    assert_memory_equal(x.data, y.data, x.size_bytes);
-    ecd_file_unmap(&x);
-    ecd_file_unmap(&y);
 }
 
 static void check_model(const char *source)
