@@ -59,6 +59,7 @@ extern const char *const ecd_bench_path_names[ECD_BENCH_PATHS]; // "ecf8", "raw"
 typedef struct ecd_bench_sample {
     double values[ECD_BENCH_FIGURES];
     char plan[ECD_BENCH_REASON]; // what the pipeline chose, in words
+    double least_bytes;          // where the budget was refused: the least that works; else 0
 } ecd_bench_sample;
 
 // One picture's hash and who drew it first: every later drawing of this class and seed must agree.

@@ -98,7 +98,10 @@ ecd_status ecd_bench_read_reply(ecd_bench *b, ecd_bench_path path, int64_t batch
         status = fail_reply(path, batch, "expected one line of JSON", diag);
         goto out;
     }
+    out->least_bytes = 0;
     if (code > 0) {
+        if (!number_of(root, "least_bytes", 0x1p53, &out->least_bytes))
+            out->least_bytes = 0;
         status = take_diagnosis(root, (ecd_status)code, diag);
         goto out;
     }

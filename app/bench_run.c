@@ -19,7 +19,7 @@ typedef struct bench_run {
     const char *model;
     int weights, backend_name, compute;
     int64_t batch, steps, threads;
-    uint64_t memory_budget;
+    uint64_t memory_budget, least_bytes; // least_bytes: of a budget, where the one given is too small
     ecd_model_folder folder;
     ecd_backend *backend;
     ecd_pipeline *pipeline;
@@ -73,7 +73,8 @@ static ecd_status open_pipeline(bench_run *r, double guidance, ecd_diag *diag)
         .store = {.mode = (ecd_weights_mode)r->weights,
                   .read_ahead = true,
                   .budget_bytes = r->memory_budget,
-                  .rates_file = r->rates_file},
+                  .rates_file = r->rates_file,
+                  .least_bytes = &r->least_bytes},
         .max_pictures = r->batch,
         .guidance = guidance > 1,
     };
@@ -189,9 +190,10 @@ static bool add_result(const bench_run *r, cJSON *root)
     return hashes != NULL;
 }
 
-static bool add_diagnosis(const ecd_diag *diag, cJSON *root)
+static bool add_diagnosis(const bench_run *r, const ecd_diag *diag, cJSON *root)
 {
-    return cJSON_AddStringToObject(root, "what", diag->what) && cJSON_AddStringToObject(root, "file", diag->file) &&
+    return cJSON_AddNumberToObject(root, "least_bytes", (double)r->least_bytes) &&
+           cJSON_AddStringToObject(root, "what", diag->what) && cJSON_AddStringToObject(root, "file", diag->file) &&
            cJSON_AddStringToObject(root, "tensor", diag->tensor) &&
            (!diag->has_offset || cJSON_AddNumberToObject(root, "offset", (double)diag->offset_bytes));
 }
@@ -200,7 +202,7 @@ static int reply(const bench_run *r, const ecd_diag *diag, ecd_status status)
 {
     cJSON *root = cJSON_CreateObject();
     bool ok = root && cJSON_AddNumberToObject(root, "status", status) &&
-              (status ? add_diagnosis(diag, root) : add_result(r, root));
+              (status ? add_diagnosis(r, diag, root) : add_result(r, root));
     char *text = ok ? cJSON_PrintUnformatted(root) : NULL;
     cJSON_Delete(root);
     if (!text)

@@ -84,39 +84,30 @@ static ecd_status draw(check *c, const char *level, ecd_bench_path path, const w
     return status;
 }
 
-// The same; but what the program itself takes varies by some pages from run to run, so what is refused is tried again
-// with a little more.
+// The same; but what the program itself takes varies by some pages from run to run, so where a budget is refused the
+// least that then works is tried, and a little more.
 static ecd_status draw_in_memory(check *c, const char *level, ecd_bench_path path, way w, ecd_bench_sample *sample,
                                  ecd_diag *diag)
 {
     ecd_status status = draw(c, level, path, &w, sample, diag);
-    for (int i = 0; status == ECD_RESOURCE && w.budget && i < 8; i++) {
-        w.budget += w.budget / 32;
+    for (int i = 0; status == ECD_RESOURCE && sample->least_bytes > 0 && i < 8; i++) {
+        w.budget = (uint64_t)sample->least_bytes + (uint64_t)i * STEP_BYTES;
         status = draw(c, level, path, &w, sample, diag);
         c->drawn--; // a refusal drew nothing
     }
     return status;
 }
 
-// The smallest budget that is not refused, to a megabyte. A refusal comes before anything is loaded; what is not
-// refused draws one step.
-static ecd_status find_least(check *c, const char *level, ecd_bench_path path, uint64_t works, ecd_diag *diag)
+// The smallest budget: what refusing a byte says.
+static ecd_status find_least(check *c, const char *level, ecd_bench_path path, ecd_diag *diag)
 {
-    ecd_bench probe = c->bench;
-    uint64_t low = 0, high = works / STEP_BYTES + 1;
-    probe.settings.steps = 1;
-    probe.settings.threads = c->all_threads;
-    memset(probe.hashes, 0, sizeof probe.hashes);
-    show(c, level, "looking for the smallest budget");
-    while (high - low > 1) {
-        ecd_bench_sample sample;
-        const ecd_bench_point point = {.budget_bytes = (low + high) / 2 * STEP_BYTES, .batch = BATCH};
-        ecd_status status = ecd_bench_measure(&probe, path, &point, &sample, diag);
-        if (status && status != ECD_RESOURCE)
-            return status;
-        *(status ? &low : &high) = (low + high) / 2;
-    }
-    c->least[path] = high * STEP_BYTES;
+    const way w = {c->all_threads, BATCH, 1};
+    ecd_bench_sample sample = {0};
+    ecd_status status = draw(c, level, path, &w, &sample, diag);
+    c->drawn--;
+    if (status != ECD_RESOURCE || sample.least_bytes <= 0)
+        return status ? status : ecd_fail(diag, ECD_RESOURCE, "a memory budget of one byte was not refused");
+    c->least[path] = (uint64_t)sample.least_bytes;
     return ECD_OK;
 }
 
@@ -127,7 +118,7 @@ static ecd_status draw_ways(check *c, const char *level, ecd_bench_path path, ec
     ecd_status status = draw(c, level, path, &first, &sample, diag);
     const uint64_t all = (uint64_t)sample.values[ECD_BENCH_PREDICTED] + 32 * STEP_BYTES;
     if (!status && !c->least[path])
-        status = find_least(c, level, path, 2 * all, diag);
+        status = find_least(c, level, path, diag);
     const uint64_t least = c->least[path];
     const way others[] = {
         {1, 1, 0},

@@ -69,6 +69,7 @@ typedef struct ecd_store_options {
     uint64_t aside_bytes;   // of it, that others hold while no block is used, before the first or after ecd_store_rest
     int64_t rows;           // rows of activations that meet each matrix in a pass, for the time that a pass takes
     const char *rates_file; // keeps measured rates from run to run; NULL: measured anew. Borrowed while opening
+    uint64_t *least_bytes;  // where the budget is too small: the least that works; may be NULL
     void (*disturb)(void);  // for tests of the threads: called wherever another thread may get ahead; NULL otherwise
 } ecd_store_options;
 

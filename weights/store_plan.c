@@ -109,11 +109,14 @@ static ecd_status refuse(const ecd_store *store, const ecd_plan *least, uint64_t
     const ecd_store_options *o = &store->options;
     uint64_t blocks = least->memory_bytes, most = blocks > o->aside_bytes ? blocks : o->aside_bytes;
     uint64_t need = o->outside_bytes + fixed + most;
+    need += need / 64 + 52428; // up: what a process holds varies
+    if (o->least_bytes)
+        *o->least_bytes = need;
     return ecd_fail(
         diag, ECD_RESOURCE,
         "a memory budget of %.1fM is too small: the least is %.1fM (%.1fM for program and activations, %.1fM "
         "for weights that stay, %.1fM for blocks or %.1fM for the VAE)%s",
-        (double)o->budget_bytes / 0x1p20, (double)(need + need / 64 + 52428) / 0x1p20, // up: what a process holds varies
+        (double)o->budget_bytes / 0x1p20, (double)need / 0x1p20,
         (double)o->outside_bytes / 0x1p20, (double)fixed / 0x1p20, (double)blocks / 0x1p20,
         (double)o->aside_bytes / 0x1p20,
         raw_of_coded ? "; this folder is compressed only: raw weights stream from a decompressed one" : "");
