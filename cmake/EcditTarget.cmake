@@ -9,9 +9,11 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 # No fused contraction unless a kernel asks for it itself: docs/NUMERICS.md.
-add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off)
+# C++ is what .cu files are for the tests; nvcc takes none of this (kernels/cuda/CMakeLists.txt).
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-Wall;-Wextra;-Wvla;-ffp-contract=off>"
+    "$<$<COMPILE_LANGUAGE:C>:-Wshadow;-Wstrict-prototypes;-Wmissing-prototypes>")
 if(ECD_WERROR)
-    add_compile_options(-Werror)
+    add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-Werror>)
 endif()
 
 # ecd_library(NAME SOURCES ... LINK ...): a static library of one folder.

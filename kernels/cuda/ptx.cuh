@@ -1,0 +1,110 @@
+// What .cu files need beyond CUDA C++: PTX instructions as functions, and the two spellings that differ where a .cu file
+// is compiled as C++ for the tests (tests/cuda_emu has the twins of everything here). Inline assembly stands nowhere else.
+#ifndef ECD_KERNELS_CUDA_PTX_CUH
+#define ECD_KERNELS_CUDA_PTX_CUH
+
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+#if defined(ECD_CUDA_EMU)
+
+#define ECD_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                     \
+    emu_launch_kernel(#kernel, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
+#define ECD_DYNAMIC_SHARED(type, name) type *name = (type *)emu_dynamic_shared()
+
+#else
+
+// ECD_LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...); a template's name with commas in parentheses.
+#define ECD_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                     \
+    kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
+
+// The block's dynamic shared memory, aligned to 128 bytes: type *name.
+#define ECD_DYNAMIC_SHARED(type, name)                                                                                 \
+    extern __shared__ __align__(128) unsigned char ecd_dynamic_shared[];                                               \
+    type *name = reinterpret_cast<type *>(ecd_dynamic_shared)
+
+static __device__ __forceinline__ uint32_t ecd_shared_address(const void *p)
+{
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+// ---------------------------------------------------------------- copies that do not wait (sm_80)
+
+// `bytes` (4, 8 or 16; both sides aligned to it) from device memory to shared memory. Of them the last
+// bytes - from_device are zeros and not read.
+template <int bytes>
+static __device__ __forceinline__ void ecd_cp_async(void *shared, const void *device, uint32_t from_device = bytes)
+{
+    if (bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ecd_shared_address(shared)), "l"(device),
+                     "r"(from_device)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(ecd_shared_address(shared)), "l"(device),
+                     "n"(bytes), "r"(from_device)
+                     : "memory");
+}
+
+static __device__ __forceinline__ void ecd_cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most `left` of the thread's groups are on the way. Others see the bytes after a barrier.
+template <int left> static __device__ __forceinline__ void ecd_cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
+
+// ---------------------------------------------------------------- tensor cores (sm_80)
+
+// Fragments, with g = lane / 4, t = lane % 4 (PTX manual, "Matrix fragments"). d is added to.
+// m16n8k16, 16-bit elements, two in a register, the lower k in the low half:
+//   a[0] row g, k 2t..2t+1; a[1] row g+8, same k; a[2] row g, k 2t+8..; a[3] row g+8, k 2t+8..
+//   b[0] column g, k 2t..2t+1; b[1] column g, k 2t+8..
+//   d[0], d[1] row g, columns 2t, 2t+1; d[2], d[3] row g+8
+static __device__ __forceinline__ void ecd_mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// m16n8k8, TF32: a[0] row g, k t; a[1] row g+8, k t; a[2] row g, k t+4; a[3] row g+8, k t+4; b[0] column g, k t;
+// b[1] column g, k t+4; d as above.
+static __device__ __forceinline__ void ecd_mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// To TF32, ties away from zero.
+static __device__ __forceinline__ uint32_t ecd_tf32(float x)
+{
+    uint32_t r;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+    return r;
+}
+
+// Four 8x8 matrices of 16-bit elements: lane i passes the address (16-byte aligned, shared) of row i % 8 of matrix i / 8,
+// and gets of matrix m, in d[m], row lane / 4, columns 2 (lane % 4) and the next. `transposed`: rows and columns change.
+template <bool transposed> static __device__ __forceinline__ void ecd_ldmatrix_x4(uint32_t d[4], const void *row)
+{
+    if (transposed)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                     : "r"(ecd_shared_address(row))
+                     : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                     : "r"(ecd_shared_address(row))
+                     : "memory");
+}
+
+#endif
+
+#endif

@@ -1,0 +1,95 @@
+// A CUDA device on the CPU, for tests: every .cu file also compiles as C++ (see README.md) and runs here. The blocks of a
+// grid run one after the other, the threads of a block as fibres, in the order that emu_set_order names; a thread runs
+// until it meets others (a barrier, a warp's collective) or ends.
+//
+// Every load and store of a kernel is looked at before it happens, because kernels are compiled with -fsanitize=thread
+// and emu_check.c answers the compiler's calls. What is found stops the launch, as a fault stops a device: emu_error()
+// has the text, and CUDA calls return cudaErrorLaunchFailure until emu_clear().
+//
+// One thread of the test program may use this at a time.
+#ifndef ECD_CUDA_EMU_H
+#define ECD_CUDA_EMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    EMU_WARP = 32,
+    EMU_MAX_THREADS = 1024,
+    EMU_MAX_SHARED_BYTES = 227 * 1024, // that a block can ask for (sm_90); more than 48 KB by cudaFuncSetAttribute only
+    EMU_DEFAULT_SHARED_BYTES = 48 * 1024,
+    EMU_GARBAGE = 0xcb, // fills new device memory, and shared memory before each block
+};
+
+// ---------------------------------------------------------------- for tests
+
+// The first fault since the last emu_clear: kernel, block, thread, what. NULL: none.
+const char *emu_error(void);
+void emu_clear(void);
+
+// The order in which threads run between two meetings. A kernel that lacks a barrier gives other results in one of them.
+typedef enum emu_order { EMU_FORWARD, EMU_BACKWARD, EMU_SHUFFLED } emu_order;
+void emu_set_order(emu_order order, uint32_t seed);
+
+// Data races: two threads at one byte of shared or device memory, one of them writing, with no barrier (block), no
+// __syncwarp (warp) and not by atomics. Shuffles and votes order nothing, as in the PTX manual. On by default; kernels whose
+// blocks talk through device memory turn the check between blocks off.
+void emu_check_races(bool within_blocks, bool between_blocks);
+
+// The Nth cudaMalloc from now on (1: the next) and all after it fail; 0: none.
+void emu_fail_allocation(uint64_t nth);
+
+// 0: no device at all.
+void emu_set_device_count(int count);
+
+typedef struct emu_counts {
+    uint64_t launches, blocks, barriers, collectives, accesses;
+    uint64_t allocations, device_bytes; // now
+} emu_counts;
+emu_counts emu_counted(void);
+
+// ---------------------------------------------------------------- for cuda_emu.h
+
+typedef struct emu_xyz {
+    unsigned x, y, z;
+} emu_xyz;
+
+struct emu_thread;
+// Does what a collective does, for all lanes of `lanes` at once: payloads[lane] is what that lane passed. Returns NULL, or
+// what is wrong.
+typedef const char *(*emu_together)(void *const payloads[EMU_WARP], uint32_t lanes);
+
+extern emu_xyz emu_block_idx, emu_block_dim, emu_grid_dim;
+// Of the running thread; all zeros between launches.
+extern emu_xyz emu_thread_idx;
+extern unsigned emu_lane;
+
+void emu_launch(const char *name, const void *kernel, emu_xyz grid, emu_xyz block, size_t shared_bytes,
+                void (*body)(void *), void *arguments, size_t argument_bytes);
+void *emu_dynamic_shared(void);
+int emu_barrier(int value, int *any, int *all, const char *file, int line); // the sum of the values
+void emu_collective(const char *what, uint32_t mask, emu_together together, void *payload, bool orders_memory,
+                    const char *file, int line);
+void emu_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+// May the running thread access these bytes? Does not return if not. Says nothing outside of launches.
+enum { EMU_READ = 0, EMU_WRITE = 1, EMU_ATOMIC = 2, EMU_ALIGNED = 4 };
+void emu_access(const volatile void *address, size_t bytes, int how);
+typedef enum emu_space { EMU_LOCAL, EMU_SHARED, EMU_DEVICE, EMU_IMAGE, EMU_NOWHERE } emu_space;
+emu_space emu_space_of(const volatile void *address);
+
+// cp.async: the bytes arrive when the thread waits for them. Until then there is garbage.
+void emu_cp_async(void *shared, const void *device, unsigned bytes, unsigned from_device);
+void emu_cp_async_commit(void);
+void emu_cp_async_wait(unsigned groups_left);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

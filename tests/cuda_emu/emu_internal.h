@@ -1,0 +1,62 @@
+// What the files of the emulator share.
+#ifndef ECD_CUDA_EMU_INTERNAL_H
+#define ECD_CUDA_EMU_INTERNAL_H
+
+#include "tests/cuda_emu/emu.h"
+
+enum { EMU_STACK_BYTES = 256 * 1024, EMU_PAGE = 4096, EMU_COPIES = 64 };
+
+typedef enum emu_state { EMU_RUNS, EMU_AT_COLLECTIVE, EMU_AT_BARRIER, EMU_ENDED } emu_state;
+
+typedef struct emu_copy {
+    uint8_t *shared;
+    const uint8_t *device;
+    unsigned bytes, from_device, group;
+} emu_copy;
+
+typedef struct emu_thread {
+    void *stack_pointer; // while it does not run
+    uint8_t *stack;      // EMU_STACK_BYTES
+    emu_xyz idx;
+    unsigned number; // in the block
+    emu_state state;
+    // Where it waits.
+    const char *what, *file;
+    int line;
+    uint32_t mask;
+    emu_together together;
+    void *payload;
+    bool orders_memory;
+    int value;
+    // Its copies on the way.
+    emu_copy copies[EMU_COPIES];
+    unsigned copy_count, copy_group;
+} emu_thread;
+
+extern emu_thread *emu_current; // NULL outside of kernels
+extern emu_thread emu_threads[EMU_MAX_THREADS];
+extern unsigned emu_thread_count;
+extern uint64_t emu_block_number;
+extern uint32_t emu_block_epoch, emu_warp_epochs[EMU_MAX_THREADS / EMU_WARP];
+extern emu_counts emu_count;
+
+// A piece of memory that kernels may use, with a record of who used each byte last (NULL: not kept).
+typedef struct emu_touch {
+    uint64_t write, read; // a stamp: block + 1, thread, epochs, whether atomic; 0: nobody yet
+} emu_touch;
+typedef struct emu_region {
+    uint8_t *base;
+    size_t bytes, mapped_bytes;
+    emu_touch *touched;
+    bool used; // in this launch
+    struct emu_region *next;
+} emu_region;
+extern emu_region *emu_regions;   // device memory
+extern emu_region emu_shared[2];  // static, dynamic
+extern emu_region emu_arguments;  // of the kernel; to be read only
+
+void emu_check_begin_launch(size_t shared_bytes, void *arguments, size_t argument_bytes);
+void emu_check_begin_block(void);
+bool emu_shared_allowed(const void *kernel, size_t bytes);
+
+#endif
