@@ -21,7 +21,7 @@ ecd_status ecd_bench_prepare(ecd_bench *b, ecd_diag *diag)
         status = ecd_fail(diag, ECD_USAGE, "%s draws texts, which the program does not take yet: the library does",
                           info.class_name);
     if (!status)
-        status = ecd_model_defaults(&folder, &steps, &b->guidance, diag);
+        status = ecd_model_defaults(&folder, &info, &steps, &b->guidance, diag);
     if (!status) {
         b->classes = info.num_classes;
         s->steps = s->steps ? s->steps : steps;

@@ -86,9 +86,12 @@ static ecd_status measure(bench_run *r, ecd_diag *diag)
 {
     int64_t steps;
     double guidance;
+    ecd_transformer_info info;
     ecd_status status = ecd_model_folder_open(r->model, &r->folder, diag);
     if (!status)
-        status = ecd_model_defaults(&r->folder, &steps, &guidance, diag);
+        status = ecd_transformer_describe(r->folder.transformer_class, r->folder.transformer, &info, diag);
+    if (!status)
+        status = ecd_model_defaults(&r->folder, &info, &steps, &guidance, diag);
     if (!status)
         status = open_pipeline(r, guidance, diag);
     if (status)

@@ -11,17 +11,16 @@ const char *const ecd_weights_names[] = {"auto", "ecf8", "raw", NULL};
 const char *const ecd_backend_names[] = {"auto", "ref", "cpu", "cuda", NULL};
 const char *const ecd_compute_names[] = {"auto", "f32", "bf16", NULL};
 
-// Options of the contract that say nothing to a model of classes: known, so that the message can say so.
-typedef struct foreign_options {
-    const char *texts[8];
-    bool flag;
-    bool given[9];
-} foreign_options;
+// Options of the contract that are not there yet: known, so that the message can say so. One that comes moves from here to
+// a row of the table in parse.
+static const char *const later_names[] = {"init", "strength", "config", "vae-tile"};
 
-enum { PROMPT, PROMPTS, INIT, STRENGTH, MAX_SEQUENCE, CONFIG, CACHE_TEXT, VAE_TILE, RESUME, FOREIGN_COUNT };
+enum { LATER = sizeof later_names / sizeof *later_names };
 
-static const char *const foreign_names[FOREIGN_COUNT] = {
-    "prompt", "prompts", "init", "strength", "max-sequence-length", "config", "cache-text", "vae-tile", "resume"};
+typedef struct later_options {
+    const char *texts[LATER];
+    bool given[LATER];
+} later_options;
 
 enum { MAX_SAMPLERS = 16 };
 
@@ -43,16 +42,21 @@ const char *ecd_generate_sampler(int index)
 
 // What was given, apart from the values: --replay asks.
 typedef struct presence {
-    bool output, steps, guidance, size, sampler, backend, compute;
+    bool output, steps, guidance, size, sampler, backend, compute, max_tokens, classes, prompt, prompts;
 } presence;
 
-static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, foreign_options *foreign, int *first,
+static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, later_options *later, int *first,
                         ecd_diag *diag)
 {
     const char *samplers[MAX_SAMPLERS + 1];
     sampler_choices(samplers);
     const ecd_option own[] = {
-        {"class", 0, ECD_OPTION_TEXT, &s->classes, &s->has_class, 0, 0, NULL},
+        {"class", 0, ECD_OPTION_TEXT, &s->classes, &given->classes, 0, 0, NULL},
+        {"prompt", 0, ECD_OPTION_ANY_TEXT, &s->prompt, &given->prompt, 0, 0, NULL},
+        {"prompts", 0, ECD_OPTION_TEXT, &s->prompts, &given->prompts, 0, 0, NULL},
+        {"max-sequence-length", 0, ECD_OPTION_INT, &s->max_tokens, &given->max_tokens, 1, ECD_TEXTS_MAX_TOKENS, NULL},
+        {"cache-text", 0, ECD_OPTION_TEXT, &s->cache_text, NULL, 0, 0, NULL},
+        {"resume", 0, ECD_OPTION_FLAG, &s->resume, NULL, 0, 0, NULL},
         {"output", 'o', ECD_OPTION_TEXT, &s->output, &given->output, 0, 0, NULL},
         {"count", 'n', ECD_OPTION_INT, &s->count, &s->has_count, 1, ECD_GENERATE_MAX_PICTURES, NULL},
         {"seed", 0, ECD_OPTION_SEED, &s->seed, &s->has_seed, 0, 0, NULL},
@@ -72,27 +76,49 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"quiet", 0, ECD_OPTION_FLAG, &s->quiet, NULL, 0, 0, NULL},
     };
     enum { OWN = sizeof own / sizeof *own };
-    ecd_option all[OWN + FOREIGN_COUNT] = {0};
+    ecd_option all[OWN + LATER] = {0};
     memcpy(all, own, sizeof own);
-    for (int i = 0; i < FOREIGN_COUNT; i++) {
-        bool flag = i == RESUME;
-        all[OWN + i] = (ecd_option){.name = foreign_names[i],
-                                    .kind = flag ? ECD_OPTION_FLAG : ECD_OPTION_TEXT,
-                                    .value = flag ? (void *)&foreign->flag : (void *)&foreign->texts[i],
-                                    .given = &foreign->given[i]};
-    }
-    return ecd_options_parse(argc, argv, all, OWN + FOREIGN_COUNT, first, diag);
+    for (int i = 0; i < LATER; i++)
+        all[OWN + i] = (ecd_option){.name = later_names[i],
+                                    .kind = ECD_OPTION_TEXT,
+                                    .value = &later->texts[i],
+                                    .given = &later->given[i]};
+    ecd_status status = ecd_options_parse(argc, argv, all, OWN + LATER, first, diag);
+    for (int i = 0; !status && i < LATER; i++)
+        if (later->given[i])
+            status = ecd_fail(diag, ECD_USAGE, "--%s: not in this version", later_names[i]);
+    return status;
 }
 
-static ecd_status check_foreign(const foreign_options *foreign, ecd_diag *diag)
+// What cannot stand together, whatever the model.
+static ecd_status check_together(const ecd_settings *s, const presence *given, ecd_diag *diag)
 {
-    for (int i = 0; i < FOREIGN_COUNT; i++) {
-        if (!foreign->given[i])
-            continue;
-        if (i == PROMPT || i == PROMPTS)
-            return ecd_fail(diag, ECD_USAGE, "--%s: this model draws classes: use --class", foreign_names[i]);
-        return ecd_fail(diag, ECD_USAGE, "--%s: not for models that draw classes", foreign_names[i]);
-    }
+    int subjects = given->classes + given->prompt + given->prompts;
+    if (subjects > 1)
+        return ecd_fail(diag, ECD_USAGE, "--class, --prompt and --prompts: expected one of them");
+    if (!s->replay && !subjects)
+        return ecd_fail(diag, ECD_USAGE,
+                        "expected --class NAME, --prompt TEXT or --prompts FILE (or --replay IN.png), see ecdit generate "
+                        "--help");
+    if (s->grid && given->prompts)
+        return ecd_fail(diag, ECD_USAGE, "--grid: not with --prompts, whose pictures are files of their own");
+    if (s->grid && s->resume)
+        return ecd_fail(diag, ECD_USAGE, "--resume: not with --grid, which is one file");
+    return ECD_OK;
+}
+
+ecd_status ecd_generate_check_options(const ecd_generate *g, ecd_diag *diag)
+{
+    const ecd_settings *s = &g->settings;
+    bool texts = g->info.text_width > 0;
+    if (texts && s->classes)
+        return ecd_fail(diag, ECD_USAGE, "--class: this model draws texts: use --prompt");
+    if (!texts && (s->prompt || s->prompts))
+        return ecd_fail(diag, ECD_USAGE, "--prompt%s: this model draws classes: use --class", s->prompt ? "" : "s");
+    if (!texts && s->max_tokens)
+        return ecd_fail(diag, ECD_USAGE, "--max-sequence-length: not for models that draw classes");
+    if (!texts && s->cache_text)
+        return ecd_fail(diag, ECD_USAGE, "--cache-text: not for models that draw classes");
     return ECD_OK;
 }
 
@@ -120,6 +146,7 @@ static ecd_status take_recipe(ecd_settings *s, ecd_diag *diag)
     s->steps = r->steps;
     s->guidance = r->guidance;
     s->size = (ecd_option_size){r->width, r->height};
+    s->max_tokens = r->max_tokens;
     s->grid = r->count > 1;
     status = index_of(r->sampler, samplers, "sampler", &s->sampler, diag);
     if (!status)
@@ -136,28 +163,30 @@ static ecd_status take_recipe(ecd_settings *s, ecd_diag *diag)
 ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag *diag)
 {
     presence given = {0};
-    foreign_options foreign = {0};
+    later_options later = {0};
     int first;
     *out = (ecd_settings){.count = 1, .guidance = NAN};
-    ecd_status status = parse(argc, argv, out, &given, &foreign, &first, diag);
-    if (!status)
-        status = check_foreign(&foreign, diag);
+    ecd_status status = parse(argc, argv, out, &given, &later, &first, diag);
     if (status)
         return status;
     if (argc - first > 1)
-        return ecd_fail(diag, ECD_USAGE, "%s: one MODEL is enough (classes go to --class)", argv[first + 1]);
-    if (!out->replay && !out->classes)
-        return ecd_fail(diag, ECD_USAGE, "expected --class NAME (or --replay IN.png), see ecdit generate --help");
+        return ecd_fail(diag, ECD_USAGE, "%s: one MODEL is enough (classes go to --class, texts to --prompt)",
+                        argv[first + 1]);
+    if ((status = check_together(out, &given, diag)))
+        return status;
     if (out->replay) { // the recipe first, then once more what stands beside it
         status = take_recipe(out, diag);
         if (!status)
-            status = parse(argc, argv, out, &given, &foreign, &first, diag);
+            status = parse(argc, argv, out, &given, &later, &first, diag);
+        if (!status)
+            status = check_together(out, &given, diag);
         if (status)
             return status;
     }
     if (first < argc)
         out->model = argv[first];
-    out->overridden = first < argc || out->has_class || out->has_count || out->has_seed || given.steps ||
-                      given.guidance || given.size || given.sampler || given.backend || given.compute;
+    out->overridden = first < argc || given.classes || given.prompt || given.prompts || out->has_count || out->has_seed ||
+                      given.steps || given.guidance || given.size || given.sampler || given.backend || given.compute ||
+                      given.max_tokens;
     return ECD_OK;
 }

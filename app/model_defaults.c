@@ -1,11 +1,20 @@
 #include "app/model_defaults.h"
 
-ecd_status ecd_model_defaults(const ecd_model_folder *folder, int64_t *steps, double *guidance, ecd_diag *diag)
+ecd_status ecd_model_defaults(const ecd_model_folder *folder, const ecd_transformer_info *info, int64_t *steps,
+                              double *guidance, ecd_diag *diag)
 {
-    ecd_status status = ecd_json_int(folder->generation, "num_inference_steps", 50, 1, 1000, steps, diag);
+    bool embedded = info->guidance == ECD_GUIDANCE_EMBEDDED;
+    int64_t usual_steps = !info->text_width ? 50 : embedded ? 28 : 4;
+    double usual_guidance = !info->text_width ? 4.0 : embedded ? 3.5 : 0.0;
+    ecd_status status = ecd_json_int(folder->generation, "num_inference_steps", usual_steps, 1, 1000, steps, diag);
     if (!status)
-        status = ecd_json_number(folder->generation, "guidance_scale", 4.0, guidance, diag);
+        status = ecd_json_number(folder->generation, "guidance_scale", usual_guidance, guidance, diag);
     if (status)
         ecd_diag_file(diag, "generation_config.json");
     return status;
+}
+
+int64_t ecd_model_max_tokens(const ecd_transformer_info *info)
+{
+    return !info->text_width ? 0 : info->guidance == ECD_GUIDANCE_NONE ? 256 : 512;
 }

@@ -128,6 +128,9 @@ static bool parse_value(const ecd_option *option, const char *text)
     case ECD_OPTION_TEXT:
         *(const char **)option->value = text;
         return *text != 0;
+    case ECD_OPTION_ANY_TEXT:
+        *(const char **)option->value = text;
+        return true;
     case ECD_OPTION_INT:
         return ecd_parse_int(text, option->min, option->max, option->value);
     case ECD_OPTION_SEED:
@@ -160,7 +163,7 @@ static void describe_choices(const char *const *choices, char *out, size_t size)
 static void describe(const ecd_option *option, char *out, size_t size)
 {
     switch (option->kind) {
-    case ECD_OPTION_FLAG: case ECD_OPTION_TEXT:
+    case ECD_OPTION_FLAG: case ECD_OPTION_TEXT: case ECD_OPTION_ANY_TEXT:
         snprintf(out, size, "a text that is not empty");
         break;
     case ECD_OPTION_INT:

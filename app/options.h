@@ -10,6 +10,7 @@
 typedef enum ecd_option_kind {
     ECD_OPTION_FLAG = 0, // bool: true when given
     ECD_OPTION_TEXT,     // const char *: borrowed from argv; an empty one is refused
+    ECD_OPTION_ANY_TEXT, // the same, but it may be empty
     ECD_OPTION_INT,      // int64_t in [min, max]
     ECD_OPTION_SEED,     // uint64_t, the whole range
     ECD_OPTION_NUMBER,   // double in [min, max], finite

@@ -21,8 +21,10 @@ static bool add_image(cJSON *images, const ecd_recipe_image *image, const char *
         return false;
     }
     snprintf(seed, sizeof seed, "%" PRIu64, image->seed);
-    return cJSON_AddNumberToObject(item, "class_id", (double)image->class_id) &&
-           (!label || cJSON_AddStringToObject(item, "class", label)) && cJSON_AddStringToObject(item, "seed", seed) &&
+    bool ok = image->prompt ? cJSON_AddStringToObject(item, "prompt", image->prompt) != NULL
+                            : cJSON_AddNumberToObject(item, "class_id", (double)image->class_id) &&
+                                  (!label || cJSON_AddStringToObject(item, "class", label));
+    return ok && cJSON_AddStringToObject(item, "seed", seed) &&
            cJSON_AddStringToObject(item, "sha256", image->sha256);
 }
 
@@ -40,6 +42,8 @@ char *ecd_recipe_format(const ecd_recipe *recipe, const char *const *labels)
               cJSON_AddStringToObject(root, "backend", recipe->backend) &&
               cJSON_AddStringToObject(root, "compute", recipe->compute) &&
               cJSON_AddStringToObject(root, "weights", recipe->weights) &&
+              (!recipe->max_tokens ||
+               cJSON_AddNumberToObject(root, "max_sequence_length", (double)recipe->max_tokens)) &&
               (images = cJSON_AddArrayToObject(root, "images"));
     for (size_t i = 0; ok && i < recipe->count; i++)
         ok = add_image(images, &recipe->images[i], labels ? labels[i] : NULL);
@@ -63,7 +67,7 @@ static ecd_status read_name(const cJSON *root, const char *key, char out[ECD_REC
 
 static ecd_status read_image(const cJSON *item, ecd_recipe_image *out, ecd_diag *diag)
 {
-    const char *seed = NULL, *hash = NULL;
+    const char *seed = NULL, *hash = NULL, *prompt = NULL;
     if (!cJSON_IsObject(item))
         return ecd_fail(diag, ECD_DATA, "key images: expected objects");
     ecd_status status = ecd_json_int(item, "class_id", -1, 0, INT32_MAX, &out->class_id, diag);
@@ -71,15 +75,19 @@ static ecd_status read_image(const cJSON *item, ecd_recipe_image *out, ecd_diag 
         status = ecd_json_string(item, "seed", "", &seed, diag);
     if (!status)
         status = ecd_json_string(item, "sha256", "", &hash, diag);
+    if (!status)
+        status = ecd_json_string(item, "prompt", NULL, &prompt, diag);
     if (status)
         return status;
-    if (out->class_id < 0)
-        return ecd_fail(diag, ECD_DATA, "key class_id: expected a class");
+    if (!prompt && out->class_id < 0)
+        return ecd_fail(diag, ECD_DATA, "key class_id: expected a class, or a prompt");
     if (!ecd_parse_seed(seed, &out->seed))
         return ecd_fail(diag, ECD_DATA, "key seed: expected the digits of a seed");
     if (*hash && !ecd_sha256_is(hash))
         return ecd_fail(diag, ECD_DATA, "key sha256: expected 64 hexadecimal digits");
     snprintf(out->sha256, sizeof out->sha256, "%s", hash);
+    if (prompt && !(out->prompt = strdup(prompt)))
+        return ecd_fail_memory(diag, strlen(prompt) + 1, "a recipe");
     return ECD_OK;
 }
 
@@ -118,6 +126,8 @@ static ecd_status read_settings(const cJSON *root, ecd_recipe *out, ecd_diag *di
         status = ecd_json_int(root, "height", 0, 1, ECD_IMAGE_MAX_SIDE, &out->height, diag);
     if (!status)
         status = ecd_json_int(root, "steps", 0, 1, INT32_MAX, &out->steps, diag);
+    if (!status)
+        status = ecd_json_int(root, "max_sequence_length", 0, 1, 1 << 20, &out->max_tokens, diag);
     if (!status)
         status = ecd_json_number(root, "guidance", NAN, &out->guidance, diag);
     if (!status && (!out->width || !out->height || !out->steps || !isfinite(out->guidance)))
@@ -161,6 +171,8 @@ ecd_status ecd_recipe_read(const char *path, ecd_recipe *out, ecd_diag *diag)
 
 void ecd_recipe_free(ecd_recipe *recipe)
 {
+    for (size_t i = 0; i < recipe->count; i++)
+        free(recipe->images[i].prompt);
     free(recipe->images);
     *recipe = (ecd_recipe){0};
 }

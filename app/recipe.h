@@ -2,7 +2,8 @@
 //
 // PNG texts: "Software" ("ecdit 0.1.0"), and "ecdit" with one JSON object:
 //   {"version", "model", "width", "height", "steps", "guidance", "sampler", "backend", "compute", "weights",
-//    "images": [{"class_id", "class", "seed" (a text: JSON numbers lose 64 bits), "sha256"}, ..]}
+//    "max_sequence_length" (models of texts),
+//    "images": [{"class_id", "class", or "prompt"; "seed" (a text: JSON numbers lose 64 bits), "sha256"}, ..]}
 // A sheet has one entry an image, in its order; "sha256" is that of the image's RGB bytes.
 #ifndef ECD_APP_RECIPE_H
 #define ECD_APP_RECIPE_H
@@ -16,6 +17,7 @@ enum { ECD_RECIPE_NAME = 128, ECD_RECIPE_MAX_IMAGES = 1 << 16 };
 
 typedef struct ecd_recipe_image {
     int64_t class_id;
+    char *prompt; // NULL for a class; owned by a recipe that was parsed, borrowed where it is written
     uint64_t seed;
     char sha256[ECD_SHA256_TEXT]; // "" where not known
 } ecd_recipe_image;
@@ -24,6 +26,7 @@ typedef struct ecd_recipe {
     char version[ECD_RECIPE_NAME];
     char model[ECD_RECIPE_NAME]; // the folder's name, not its path
     int64_t width, height, steps;
+    int64_t max_tokens; // of a prompt; 0 for models of classes
     double guidance;
     char sampler[ECD_RECIPE_NAME];
     char backend[ECD_RECIPE_NAME], compute[ECD_RECIPE_NAME], weights[ECD_RECIPE_NAME];

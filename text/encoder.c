@@ -13,6 +13,8 @@ struct ecd_encoder {
     ecd_store *store;
     int64_t tokens, max_prompts;
     size_t activation_bytes;
+    void (*progress)(void *user, int done, int blocks);
+    void *user;
     // Which slot each tensor of a block fills: of the first, the stack's, and the last.
     ecd_text_tensor first[ECD_TEXT_MAX_TENSORS], block[ECD_TEXT_MAX_TENSORS], last[ECD_TEXT_MAX_TENSORS];
     int first_count, block_count, last_count;
@@ -23,7 +25,7 @@ struct ecd_encoder {
     void *wide;                 // act [prompts, tokens, wide]
     float *bias, *distances;    // [heads, 2 tokens - 1] and [2 tokens - 1, heads]; NULL without relative positions
     float *host;                // [prompts, tokens, width] or the distances, whichever is more: zeros, and results
-    size_t host_bytes;
+    size_t host_bytes, ids_bytes;
     int64_t *ids; // host [prompts * tokens], or of the distances
 };
 
@@ -122,13 +124,18 @@ static size_t plan_activations(ecd_encoder *e)
     return arena.peak_bytes;
 }
 
-static ecd_status allocate(ecd_encoder *e, ecd_diag *diag)
+static void measure_host(ecd_encoder *e)
 {
     size_t rows = (size_t)(e->max_prompts * e->tokens), floats = rows * (size_t)e->c.info.width;
     size_t distances = 2 * (size_t)e->tokens, biases = e->c.buckets ? distances * (size_t)e->c.heads : 0;
     e->host_bytes = (floats > biases ? floats : biases) * sizeof(float);
+    e->ids_bytes = (rows > distances ? rows : distances) * sizeof *e->ids;
+}
+
+static ecd_status allocate(ecd_encoder *e, ecd_diag *diag)
+{
     e->host = malloc(e->host_bytes);
-    e->ids = malloc((rows > distances ? rows : distances) * sizeof *e->ids);
+    e->ids = malloc(e->ids_bytes);
     e->memory = e->be->ops->alloc(e->be, e->activation_bytes);
     if (!e->host || !e->ids || !e->memory) {
         ecd_status status = ecd_backend_check(e->be, diag);
@@ -160,6 +167,8 @@ ecd_status ecd_encoder_open(const char *class_name, const cJSON *config, const e
     e->be = be;
     e->tokens = options->tokens;
     e->max_prompts = options->max_prompts;
+    e->progress = options->progress;
+    e->user = options->user;
     ecd_status status = find_architecture(class_name, &e->architecture, diag);
     if (!status)
         status = e->architecture->read_config(config, &e->c, diag);
@@ -167,8 +176,9 @@ ecd_status ecd_encoder_open(const char *class_name, const cJSON *config, const e
         goto out;
     e->c.info.class_name = e->architecture->class_name;
     e->activation_bytes = plan_activations(e);
+    measure_host(e);
     ecd_store_options store = options->store;
-    store.outside_bytes += e->activation_bytes;
+    store.outside_bytes += e->activation_bytes + e->host_bytes + e->ids_bytes;
     store.rows = e->max_prompts * e->tokens;
     status = open_store(e, cp, &store, diag);
     if (!status)
@@ -327,22 +337,40 @@ static int64_t end_of(const ecd_encoder *e, const int32_t *ids)
     return 0;
 }
 
-static void give(ecd_encoder *e, const int32_t *ids, int64_t prompts, float *hidden, float *pooled)
+// The pooled outputs from the hidden states, [prompts, tokens, width].
+static void pool(const ecd_encoder *e, const int32_t *ids, int64_t prompts, const float *hidden, float *pooled)
 {
-    int64_t width = e->c.info.width, picture = e->tokens * width;
-    e->be->ops->download(e->be, e->host, e->x, (size_t)(prompts * picture) * sizeof(float));
-    if (hidden)
-        memcpy(hidden, e->host, (size_t)(prompts * picture) * sizeof(float));
-    for (int64_t p = 0; pooled && p < prompts; p++)
-        memcpy(pooled + p * width, e->host + p * picture + end_of(e, ids + p * e->tokens) * width,
+    int64_t width = e->c.info.width;
+    for (int64_t p = 0; p < prompts; p++)
+        memcpy(pooled + p * width, hidden + (p * e->tokens + end_of(e, ids + p * e->tokens)) * width,
                (size_t)width * sizeof(float));
+}
+
+// A block for all prompts, a group at a time. `states` is where the groups' streams rest between blocks, and where the
+// last block leaves the result.
+static ecd_status run_groups(ecd_encoder *e, const ecd_block *block, int index, const int32_t *ids, int64_t prompts,
+                             float *states, ecd_diag *diag)
+{
+    const ecd_backend_ops *ops = e->be->ops;
+    bool several = prompts > e->max_prompts, last = index == e->c.info.blocks + 1;
+    for (int64_t from = 0; from < prompts; from += e->max_prompts) {
+        int64_t group = prompts - from < e->max_prompts ? prompts - from : e->max_prompts;
+        float *rest = states + from * e->tokens * e->c.info.width;
+        size_t bytes = (size_t)(group * e->tokens * e->c.info.width) * sizeof(float);
+        if (several && index > 0)
+            ops->upload(e->be, e->x, rest, bytes);
+        run_layer(e, block, index, ids + from * e->tokens, group);
+        if (several || last)
+            ops->download(e->be, rest, e->x, bytes);
+    }
+    return ecd_backend_check(e->be, diag); // a device has read the block once this returns
 }
 
 ecd_status ecd_encoder_run(ecd_encoder *e, const int32_t *ids, int64_t prompts, float *hidden, float *pooled,
                            const volatile int *cancel, ecd_diag *diag)
 {
     ecd_status status = ECD_OK;
-    if (prompts < 1 || prompts > e->max_prompts)
+    if (prompts < 1 || (prompts > e->max_prompts && !hidden))
         return ecd_fail(diag, ECD_USAGE, "%lld prompts, expected 1 to %lld", (long long)prompts, (long long)e->max_prompts);
     if (pooled && e->c.end_id < 0)
         return ecd_fail(diag, ECD_USAGE, "%s has no pooled output", e->c.info.class_name);
@@ -351,6 +379,7 @@ ecd_status ecd_encoder_run(ecd_encoder *e, const int32_t *ids, int64_t prompts, 
             return ecd_fail(diag, ECD_DATA, "the token id %d is beyond the encoder's vocabulary of %lld", (int)ids[i],
                             (long long)e->c.info.vocab);
     }
+    float *states = hidden ? hidden : e->host;
     for (int i = 0; !status && i < e->c.info.blocks + 2; i++) {
         ecd_block block;
         if (cancel && *cancel)
@@ -358,13 +387,12 @@ ecd_status ecd_encoder_run(ecd_encoder *e, const int32_t *ids, int64_t prompts, 
         status = ecd_store_acquire(e->store, i, &block, diag);
         if (status)
             break;
-        run_layer(e, &block, i, ids, prompts);
-        status = ecd_backend_check(e->be, diag); // a device has read the block once this returns
+        status = run_groups(e, &block, i, ids, prompts, states, diag);
         ecd_store_release(e->store, i);
+        if (e->progress)
+            e->progress(e->user, i + 1, e->c.info.blocks + 2);
     }
-    if (!status) {
-        give(e, ids, prompts, hidden, pooled);
-        status = ecd_backend_check(e->be, diag);
-    }
+    if (!status && pooled)
+        pool(e, ids, prompts, states, pooled);
     return status;
 }

@@ -21,6 +21,8 @@ typedef struct ecd_encoder_info {
 typedef struct ecd_encoder_options {
     ecd_store_options store;
     int64_t max_prompts, tokens; // activations are planned for these
+    void (*progress)(void *user, int done, int blocks); // after each block; may be NULL
+    void *user;
 } ecd_encoder_options;
 
 // Reads the config alone. ECD_USAGE for a class that is not known, ECD_DATA for a config that cannot be.
@@ -38,6 +40,8 @@ const ecd_encoder_info *ecd_encoder_get_info(const ecd_encoder *encoder);
 // ids: [prompts, tokens] of the options' tokens, padding included: it is attended to, as FLUX's pipeline has it.
 // hidden: host f32 [prompts, tokens, width], the last hidden state after the final norm, or NULL. pooled: host f32
 // [prompts, width], the hidden state at the end of the text (the first eos_token_id), or NULL; CLIP only.
+// More prompts than max_prompts are computed in groups, a block of weights for all groups before the next: then `hidden`
+// must be given, where their states rest meanwhile. The bits are those of one prompt alone.
 // `cancel` (may be NULL) is looked at between blocks: nonzero gives ECD_INTERRUPTED.
 ecd_status ecd_encoder_run(ecd_encoder *encoder, const int32_t *ids, int64_t prompts, float *hidden, float *pooled,
                            const volatile int *cancel, ecd_diag *diag);

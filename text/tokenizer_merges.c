@@ -1,4 +1,5 @@
 // vocab.json and merges.txt: CLIP's tokenizer as transformers builds it (models/clip/tokenization_clip.py).
+#include <math.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
@@ -30,9 +31,12 @@ static ecd_status read_vocab(const cJSON *vocab, ecd_tokenizer *t, ecd_diag *dia
     const cJSON *entry;
     cJSON_ArrayForEach(entry, vocab)
     {
-        int64_t id;
-        ecd_status status = ecd_json_int(vocab, entry->string, -1, 0, ECD_VOCAB_MAX - 1, &id, diag);
-        if (status || (status = ecd_vocab_add(&t->vocab, entry->string, strlen(entry->string), id, diag)))
+        double id = entry->valuedouble; // not by ecd_json_int, which would look for each key from the start
+        if (!cJSON_IsNumber(entry) || !(id >= 0 && id < ECD_VOCAB_MAX) || id != floor(id))
+            return ecd_fail(diag, ECD_DATA, "key \"%.100s\", expected an integer from 0 to %d", entry->string,
+                            ECD_VOCAB_MAX - 1);
+        ecd_status status = ecd_vocab_add(&t->vocab, entry->string, strlen(entry->string), (int64_t)id, diag);
+        if (status)
             return status;
     }
     return ecd_vocab_finish(&t->vocab, diag);

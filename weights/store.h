@@ -100,6 +100,11 @@ ecd_status ecd_store_open(const ecd_checkpoint *cp, ecd_backend *be, const ecd_b
                           const ecd_store_options *options, ecd_store **out, ecd_diag *diag);
 void ecd_store_close(ecd_store *store); // NULL is allowed
 
+// For outside_bytes of whoever opens a store next: what the process itself takes at its peak, before anything of `cp`, which
+// is open, is loaded (its mapped pages are given back, which checking it has touched). Code that is first run later,
+// threads' stacks and the backend's scratch are in it.
+uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, const ecd_backend *be);
+
 // Lends block i until ecd_store_release. Without a plan at most `buffers` blocks may be held, with one a single block
 // beside the resident ones. ECD_DATA if its ECF8 does not decode or its file has shrunk, ECD_RESOURCE if the disk
 // fails.

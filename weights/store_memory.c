@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/memory.h"
+
 uint64_t ecd_store_scale_count(const ecd_store_unit *unit)
 {
     return unit->tensor && unit->tensor->scale_kind != ECD_SCALE_NONE ? unit->tensor->scale->count : 0;
@@ -129,12 +131,26 @@ ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag)
     return status;
 }
 
-void ecd_store_drop_pages(ecd_store *store)
+static void drop_pages(const ecd_checkpoint *cp)
 {
-    for (size_t i = 0; i < ecd_checkpoint_file_count(store->cp); i++) {
-        const ecd_file *file = ecd_checkpoint_file(store->cp, i);
+    for (size_t i = 0; i < ecd_checkpoint_file_count(cp); i++) {
+        const ecd_file *file = ecd_checkpoint_file(cp, i);
         ecd_file_dont_need(file, 0, file->size_bytes);
     }
+}
+
+void ecd_store_drop_pages(ecd_store *store)
+{
+    drop_pages(store->cp);
+}
+
+uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, const ecd_backend *be)
+{
+    // What no plan counts one by one: code that is first run later, threads' stacks, the allocator's own, what a picture
+    // file is compressed with; and for each thread the backend's scratch.
+    static const uint64_t overhead_bytes = 2 << 20, thread_bytes = 512 << 10;
+    drop_pages(cp);
+    return ecd_rss_bytes() + overhead_bytes + thread_bytes * (uint64_t)be->threads;
 }
 
 // The whole pages of a stretch of our own memory become empty ones, which take no memory until they are written.

@@ -1,12 +1,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/memory.h"
 #include "dit/pipeline/pipeline_internal.h"
-
-// What no plan counts one by one: code that is first run later, threads' stacks, the allocator's own, what a picture
-// file is compressed with; and for each thread the backend's scratch.
-static const uint64_t overhead_bytes = 2 << 20, thread_bytes = 512 << 10;
 
 // Of draw.c's canvas and the sampler's history.
 static uint64_t canvas_bytes(const ecd_pipeline *p)
@@ -21,12 +16,7 @@ static uint64_t canvas_bytes(const ecd_pipeline *p)
 
 void ecd_pipeline_plan(ecd_pipeline *p, ecd_store_options *store)
 {
-    // Checking the files has mapped pages of them, which come and go: not part of the program.
-    for (size_t i = 0; i < ecd_checkpoint_file_count(p->weights); i++) {
-        const ecd_file *file = ecd_checkpoint_file(p->weights, i);
-        ecd_file_dont_need(file, 0, file->size_bytes);
-    }
-    p->program_bytes = ecd_rss_bytes() + overhead_bytes + thread_bytes * (uint64_t)p->options.backend->threads;
+    p->program_bytes = ecd_store_program_bytes(p->weights, p->options.backend);
     p->canvas_bytes = canvas_bytes(p);
     uint64_t vae = p->vae_bytes + p->vae_info.weights_bytes;
     bool resident = p->options.vae == ECD_VAE_RESIDENT;

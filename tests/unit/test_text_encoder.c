@@ -42,14 +42,15 @@ static void check_prompt(const kind *k, const ecd_checkpoint *reference, int num
     free(expected);
 }
 
-static void run(const kind *k, ecd_backend *be, ecd_weights_mode mode, int64_t prompts, float *hidden, float *pooled)
+static void run(const kind *k, ecd_backend *be, ecd_weights_mode mode, int64_t prompts, int64_t at_once, float *hidden,
+                float *pooled)
 {
     char path[4096], name[64];
     ecd_diag diag = {0};
     cJSON *config = NULL;
     ecd_checkpoint *cp = NULL, *reference = open_reference("text/reference.safetensors");
     ecd_encoder *encoder = NULL;
-    ecd_encoder_options options = {.store = {.mode = mode, .read_ahead = true}, .max_prompts = 2, .tokens = k->tokens};
+    ecd_encoder_options options = {.store = {.mode = mode, .read_ahead = true}, .max_prompts = at_once, .tokens = k->tokens};
     int32_t ids[2 * 77];
     for (int64_t p = 0; p < prompts; p++) {
         snprintf(name, sizeof name, "%s_small_ids/%d", k->name, prompt_numbers[p]);
@@ -71,17 +72,21 @@ static void run(const kind *k, ecd_backend *be, ecd_weights_mode mode, int64_t p
 
 static void check_backend(const kind *k, const char *backend)
 {
-    static float one[2 * 77 * 32], both[2 * 77 * 32], pooled[2 * 32];
+    static float one[2 * 77 * 32], both[2 * 77 * 32], beside[2 * 77 * 32], pooled[2 * 32];
     ecd_diag diag = {0};
     ecd_backend *be = NULL;
     ecd_backend_options options = {.name = backend, .compute = ECD_COMPUTE_F32, .threads = 2};
     expect_ok(ecd_backend_open(&options, &be, &diag), &diag);
     size_t bytes = (size_t)(k->tokens * k->width) * sizeof *one;
-    run(k, be, ECD_WEIGHTS_RAW, 1, one, pooled);
-    run(k, be, ECD_WEIGHTS_RAW, 2, both, pooled);
+    run(k, be, ECD_WEIGHTS_RAW, 1, 1, one, pooled);
+    run(k, be, ECD_WEIGHTS_RAW, 2, 2, both, pooled);
     assert_memory_equal(one, both, bytes); // a prompt's bits do not depend on the others
-    run(k, be, ECD_WEIGHTS_ECF8, 2, both, pooled);
-    assert_memory_equal(one, both, bytes);
+    memcpy(beside, both, sizeof beside);
+    run(k, be, ECD_WEIGHTS_ECF8, 2, 2, both, pooled);
+    assert_memory_equal(beside, both, 2 * bytes);
+    memset(both, 0, sizeof both);
+    run(k, be, ECD_WEIGHTS_RAW, 2, 1, both, pooled); // a group after the other within each block
+    assert_memory_equal(beside, both, 2 * bytes);
     ecd_backend_close(be);
 }
 
