@@ -122,26 +122,34 @@ typedef struct ecd_conv_shape {
     int pad_before, pad_after; // zeros on the top and left, and on the bottom and right
 } ecd_conv_shape;
 
-// out = conv(upsample? nearest x2 of x : x) + bias (+ residual), one picture, channels last.
-typedef struct ecd_conv {
-    const ecd_conv_weight *w;
-    int64_t height, width; // of x
-    const void *x;         // act [height, width, in_channels]
-    bool upsample;         // nearest neighbour, factor 2 both ways, before the convolution
-    const void *residual;  // act [out_height, out_width, out_channels] or NULL
-    void *out;             // act [out_height, out_width, out_channels], or f32 if out_f32
-    bool out_f32;
-} ecd_conv;
-
 // out = GroupNorm(x) * gamma + beta, then SiLU if silu; one picture, channels last; variance biased.
 typedef struct ecd_group_norm {
-    const void *x; // act [pixels, channels]
+    const void *x; // act [pixels, channels], pixels x_stride apart
     int64_t pixels, channels, groups;
+    int64_t x_stride; // elements; 0 means channels
     float eps;
     const float *gamma, *beta; // f32 [channels]
     bool silu;
-    void *out; // act [pixels, channels]; may be x
+    void *out;      // act [pixels, channels], dense; may be x where that is dense too
+    void *measured; // group_measure's result: ECD_MEASURED_BYTES a channel, in the backend's own form
 } ecd_group_norm;
+
+enum { ECD_MEASURED_BYTES = 16 };
+
+// out = conv(upsample? nearest x2 of x' : x') + bias (+ residual), one picture, channels last. x' is x, or what
+// group_norm makes of x, to the bit, without memory for it.
+typedef struct ecd_conv {
+    const ecd_conv_weight *w;
+    int64_t height, width; // of x
+    const void *x;         // act [height, width, in_channels], pixels x_stride apart
+    bool upsample;         // nearest neighbour, factor 2 both ways, before the convolution
+    const void *residual;  // act [out_height, out_width, out_channels], pixels residual_stride apart, or NULL; may be out
+    void *out;             // act [out_height, out_width, out_channels], or f32 if out_f32; pixels out_stride apart
+    bool out_f32;
+    int64_t x_stride, residual_stride, out_stride; // elements; 0 means the channels: dense
+    int64_t first_row, rows;    // only these rows of out are computed (and of residual read); rows 0: all
+    const ecd_group_norm *norm; // NULL, or x is to be normalised: gamma, beta, silu and measured are read
+} ecd_conv;
 
 typedef struct ecd_backend ecd_backend;
 
@@ -179,6 +187,8 @@ typedef struct ecd_backend_ops {
     void (*conv_free)(ecd_backend *be, ecd_conv_weight *w);
     void (*conv)(ecd_backend *be, const ecd_conv *op);
     void (*group_norm)(ecd_backend *be, const ecd_group_norm *op);
+    // Mean and variance of the groups of x, into measured; out is not touched.
+    void (*group_measure)(ecd_backend *be, const ecd_group_norm *op);
     // f32 [channels, pixels] -> act [pixels, channels], and act or f32 [pixels, channels] -> f32 [channels, pixels].
     void (*to_channels_last)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out);
     void (*to_channels_first)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, float *out);

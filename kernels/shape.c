@@ -137,6 +137,15 @@ bool ecd_shape_conv(ecd_backend *be, const ecd_conv_shape *s, const ecd_conv *op
     if (op->height * grow + s->pad_before + s->pad_after < s->kernel ||
         op->width * grow + s->pad_before + s->pad_after < s->kernel)
         return refuse(be, "convolution: a picture smaller than the kernel");
+    int64_t out_height = ecd_conv_out(s, op->height * grow);
+    if (op->first_row < 0 || op->rows < 0 || op->first_row > out_height || op->rows > out_height - op->first_row)
+        return refuse(be, "convolution: rows that the result does not have");
+    if (ecd_stride_or(op->x_stride, s->in_channels) < s->in_channels || !fits(op->x_stride) ||
+        ecd_stride_or(op->residual_stride, s->out_channels) < s->out_channels || !fits(op->residual_stride) ||
+        ecd_stride_or(op->out_stride, s->out_channels) < s->out_channels || !fits(op->out_stride))
+        return refuse(be, "convolution: a stride less than the channels");
+    if (op->norm && (!op->norm->measured || !op->norm->gamma || !op->norm->beta))
+        return refuse(be, "convolution: a norm that was not measured");
     return true;
 }
 
@@ -149,5 +158,7 @@ bool ecd_shape_group_norm(ecd_backend *be, const ecd_group_norm *op)
                          (long long)op->channels, (long long)op->groups);
         return false;
     }
+    if (ecd_stride_or(op->x_stride, op->channels) < op->channels || !fits(op->x_stride))
+        return refuse(be, "group norm: a stride less than the channels");
     return true;
 }

@@ -4,7 +4,10 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/shape.h"
 
-enum { DEPTH = 384 }; // terms of a sum that are added in one pass
+enum {
+    DEPTH = 384,    // terms of a sum that are added in one pass
+    PART_ROWS = 16, // output rows of a part, about
+};
 
 // The weights once more, as oneDNN's products take them. Without memory for it own kernels serve.
 static void keep_rows(ecd_backend *be, ecd_conv_weight *w)
@@ -76,13 +79,16 @@ static void run_part(void *context, int64_t part, int thread)
 {
     const ecd_conv_job *j = context;
     const ecd_conv_shape *s = &j->op->w->shape;
-    int64_t y = part * j->strip, count = j->out_height - y < j->strip ? j->out_height - y : j->strip;
-    int64_t needed = (count - 1) * s->stride + s->kernel, row = j->padded_width * s->in_channels;
+    int64_t y = j->first + part * j->part, end = y + j->part < j->end ? y + j->part : j->end, held = 0;
     float *sums = ecd_cpu_scratch(j->be, thread), *rows = sums + j->strip * j->out_width * PANEL;
-    for (int64_t r = 0; r < needed; r++)
-        ecd_conv_fill_row(j, y * s->stride - s->pad_before + r, rows + r * row);
-    for (int64_t n = 0; n < s->out_channels; n += PANEL)
-        run_panel(j, rows, n, y, count, sums);
+    for (; y < end; y += j->strip) {
+        int64_t count = end - y < j->strip ? end - y : j->strip, needed = (count - 1) * s->stride + s->kernel;
+        int64_t kept = held && s->kernel > s->stride ? s->kernel - s->stride : 0;
+        ecd_conv_slide_rows(j, y * s->stride - s->pad_before, kept, held, needed, rows);
+        held = needed;
+        for (int64_t n = 0; n < s->out_channels; n += PANEL)
+            run_panel(j, rows, n, y, count, sums);
+    }
 }
 
 void ECD_NAME(conv)(ecd_backend *be, const ecd_conv *op)
@@ -91,14 +97,28 @@ void ECD_NAME(conv)(ecd_backend *be, const ecd_conv *op)
         return;
     const ecd_conv_shape *s = &op->w->shape;
     int64_t grow = op->upsample ? 2 : 1;
-    ecd_conv_job j = {be, op, op->height * grow, op->width * grow, ecd_conv_out(s, op->height * grow),
-             ecd_conv_out(s, op->width * grow), 1, op->width * grow + s->pad_before + s->pad_after};
+    ecd_conv_job j = {.be = be,
+                      .op = op,
+                      .in_height = op->height * grow,
+                      .in_width = op->width * grow,
+                      .out_height = ecd_conv_out(s, op->height * grow),
+                      .out_width = ecd_conv_out(s, op->width * grow),
+                      .strip = 1,
+                      .padded_width = op->width * grow + s->pad_before + s->pad_after,
+                      .first = op->first_row};
+    j.end = op->rows ? j.first + op->rows : j.out_height;
+    if (op->norm)
+        j.factors = ecd_group_factors_of(op->norm, s->in_channels);
     if (op->w->rows && ecd_cpu_wants_onednn(be) && ECD_NAME(conv_library)(&j))
         return;
-    while (j.strip < 8 && j.strip * j.out_width < 256 && j.out_height >= 4 * j.strip * be->threads)
+    int64_t height = j.end - j.first;
+    while (j.strip < 8 && j.strip * j.out_width < 256 && height >= 4 * j.strip * be->threads)
         j.strip *= 2;
+    j.part = j.strip;
+    while (j.part < PART_ROWS && height >= 8 * j.part * be->threads)
+        j.part *= 2;
     int64_t rows = (j.strip - 1) * s->stride + s->kernel;
     size_t floats = (size_t)(j.strip * j.out_width * PANEL + rows * j.padded_width * s->in_channels);
     if (ecd_cpu_reserve(be, floats * sizeof(float)))
-        ecd_pool_run(ecd_cpu_of(be)->pool, (j.out_height + j.strip - 1) / j.strip, run_part, &j);
+        ecd_pool_run(ecd_cpu_of(be)->pool, (height + j.part - 1) / j.part, run_part, &j);
 }

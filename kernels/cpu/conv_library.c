@@ -32,23 +32,30 @@ static void lay_patches(const ecd_conv_job *j, const float *rows, char *to)
         }
 }
 
+// A strip always has its place in the whole picture and all its rows, so that a product's shape, and with it the bits, do
+// not depend on which rows are asked for. Rows that are not, zeros take part for and are not stored.
 static void run_part(void *context, int64_t part, int thread)
 {
     const strips *st = context;
     const ecd_conv_job *j = st->job;
     const ecd_conv_shape *s = &j->op->w->shape;
-    int64_t y = part * j->strip, count = j->out_height - y < j->strip ? j->out_height - y : j->strip;
+    int64_t y = (j->first / j->strip + part) * j->strip;
+    int64_t count = j->out_height - y < j->strip ? j->out_height - y : j->strip;
+    int64_t first = y > j->first ? y : j->first, end = y + count < j->end ? y + count : j->end;
     int64_t needed = (count - 1) * s->stride + s->kernel, row = j->padded_width * s->in_channels;
     char *patches = ecd_cpu_scratch(j->be, thread);
     float *sums = (float *)(patches + st->patches_bytes), *rows = (float *)((char *)sums + st->sums_bytes);
-    for (int64_t r = 0; r < needed; r++)
-        ecd_conv_fill_row(j, y * s->stride - s->pad_before + r, rows + r * row);
+    for (int64_t r = 0; r < needed; r++) {
+        bool seen = r >= (first - y) * s->stride && r < (end - 1 - y) * s->stride + s->kernel;
+        ecd_conv_fill_row(j, seen ? y * s->stride - s->pad_before + r : -1, rows + r * row);
+    }
     for (int64_t r = 0; r < count; r++)
         lay_patches(j, rows + r * s->stride * row, patches + (size_t)(r * j->out_width * st->depth) * j->be->act_bytes);
     if (!ecd_onednn_multiply(count == j->strip ? st->whole : st->last, thread, patches, j->op->w->rows, sums))
         ecd_cpu_part_failed(j->be);
+    sums += (first - y) * j->out_width * s->out_channels;
     for (int64_t n = 0; n < s->out_channels; n += PANEL)
-        ecd_conv_store(j, sums + n, s->out_channels, y * j->out_width, count * j->out_width, n);
+        ecd_conv_store(j, sums + n, s->out_channels, first * j->out_width, (end - first) * j->out_width, n);
 }
 
 static size_t aligned(int64_t elements, size_t element_bytes)
@@ -76,7 +83,7 @@ bool ECD_NAME(conv_library)(ecd_conv_job *j)
     size_t size = st.patches_bytes + st.sums_bytes + aligned(rows * j->padded_width * s->in_channels, sizeof(float));
     if (!ecd_cpu_reserve(j->be, size))
         return true; // the failure is kept
-    ecd_pool_run(ecd_cpu_of(j->be)->pool, (j->out_height + j->strip - 1) / j->strip, run_part, &st);
+    ecd_pool_run(ecd_cpu_of(j->be)->pool, (j->end + j->strip - 1) / j->strip - j->first / j->strip, run_part, &st);
     ecd_cpu_parts_done(j->be, "oneDNN failed to multiply");
     return true;
 }

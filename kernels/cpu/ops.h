@@ -13,6 +13,7 @@ void ECD_NAME(to_act)(ecd_backend *be, const float *x, int64_t count, bool silu,
 void ECD_NAME(to_f32)(ecd_backend *be, const void *x, int64_t count, float *out);
 void ECD_NAME(add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out);
 void ECD_NAME(group_norm)(ecd_backend *be, const ecd_group_norm *op);
+void ECD_NAME(group_measure)(ecd_backend *be, const ecd_group_norm *op);
 ecd_conv_weight *ECD_NAME(conv_prepare)(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
                                         const float *bias);
 void ECD_NAME(conv)(ecd_backend *be, const ecd_conv *op);

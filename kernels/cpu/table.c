@@ -12,4 +12,5 @@ void ECD_NAME(fill)(ecd_backend_ops *ops)
     ops->conv_prepare = ECD_NAME(conv_prepare);
     ops->conv = ECD_NAME(conv);
     ops->group_norm = ECD_NAME(group_norm);
+    ops->group_measure = ECD_NAME(group_measure);
 }

@@ -57,26 +57,55 @@ void ecd_ref_conv_free(ecd_backend *be, ecd_conv_weight *w)
     free(w);
 }
 
-// The input pixel (y, x) of the picture as the kernel sees it, after upsampling; NULL in the padding.
-static const float *pixel(const ecd_conv *op, int64_t y, int64_t x)
+// The rows of x that an output row's kernel sees, after upsampling: NULL in the padding.
+typedef struct tap_rows {
+    const float *at[3];
+    int64_t stride; // from pixel to pixel
+    float *normed;  // [kernel][width][in_channels], where x is normalised first
+} tap_rows;
+
+static void find_rows(const ecd_conv *op, int64_t out_y, tap_rows *rows)
 {
-    int64_t grow = op->upsample ? 2 : 1;
-    if (y < 0 || x < 0 || y >= op->height * grow || x >= op->width * grow)
-        return NULL;
-    return (const float *)op->x + (y / grow * op->width + x / grow) * op->w->shape.in_channels;
+    const ecd_conv_shape *s = &op->w->shape;
+    int64_t grow = op->upsample ? 2 : 1, in = s->in_channels, stride = ecd_stride_or(op->x_stride, in);
+    rows->stride = op->norm ? in : stride;
+    for (int tap = 0; tap < s->kernel; tap++) {
+        int64_t y = out_y * s->stride - s->pad_before + tap;
+        const float *from = (const float *)op->x + y / grow * op->width * stride;
+        float *normed = rows->normed + tap * op->width * in;
+        rows->at[tap] = y < 0 || y >= op->height * grow ? NULL : op->norm ? normed : from;
+        for (int64_t x = 0; rows->at[tap] && op->norm && x < op->width; x++)
+            ecd_ref_group_apply(op->norm, in, from + x * stride, normed + x * in);
+    }
 }
 
 // sum[o] over the taps in order of kernel row, kernel column, input channel.
-static void convolve_pixel(const ecd_conv *op, int64_t out_y, int64_t out_x, float *sum)
+static void convolve_pixel(const ecd_conv *op, const tap_rows *rows, int64_t out_x, float *sum)
 {
     const ecd_conv_shape *s = &op->w->shape;
+    int64_t grow = op->upsample ? 2 : 1;
     for (int64_t tap = 0; tap < s->kernel * s->kernel; tap++) {
-        const float *in = pixel(op, out_y * s->stride - s->pad_before + tap / s->kernel,
-                                out_x * s->stride - s->pad_before + tap % s->kernel);
-        const float *w = op->w->values + tap * s->in_channels * s->out_channels;
-        for (int64_t i = 0; in && i < s->in_channels; i++)
+        const float *row = rows->at[tap / s->kernel];
+        int64_t x = out_x * s->stride - s->pad_before + tap % s->kernel;
+        if (!row || x < 0 || x >= op->width * grow)
+            continue;
+        const float *in = row + x / grow * rows->stride, *w = op->w->values + tap * s->in_channels * s->out_channels;
+        for (int64_t i = 0; i < s->in_channels; i++)
             for (int64_t o = 0; o < s->out_channels; o++)
                 sum[o] += in[i] * w[i * s->out_channels + o];
+    }
+}
+
+static void store_pixel(const ecd_conv *op, int64_t p, const float *sum)
+{
+    int64_t channels = op->w->shape.out_channels;
+    const float *residual = op->residual;
+    if (residual)
+        residual += p * ecd_stride_or(op->residual_stride, channels);
+    float *out = (float *)op->out + p * ecd_stride_or(op->out_stride, channels);
+    for (int64_t o = 0; o < channels; o++) {
+        float v = sum[o] * op->w->scale[o] + op->w->bias[o];
+        out[o] = residual ? v + residual[o] : v;
     }
 }
 
@@ -85,21 +114,20 @@ void ecd_ref_conv(ecd_backend *be, const ecd_conv *op)
     if (!ecd_backend_ok(be) || !ecd_shape_conv(be, &op->w->shape, op))
         return;
     const ecd_conv_shape *s = &op->w->shape;
-    int64_t grow = op->upsample ? 2 : 1, out_channels = s->out_channels;
+    int64_t grow = op->upsample ? 2 : 1, channels = s->out_channels, normed = op->norm ? op->width * s->in_channels : 0;
     int64_t out_height = ecd_conv_out(s, op->height * grow), out_width = ecd_conv_out(s, op->width * grow);
-    float *sum = malloc((size_t)out_channels * sizeof *sum);
+    float *sum = malloc((size_t)(channels + s->kernel * normed) * sizeof *sum);
     if (!sum) {
-        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a pixel of %lld channels", (long long)out_channels);
+        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a pixel of %lld channels", (long long)channels);
         return;
     }
-    for (int64_t p = 0; p < out_height * out_width; p++) {
-        memset(sum, 0, (size_t)out_channels * sizeof *sum);
-        convolve_pixel(op, p / out_width, p % out_width, sum);
-        for (int64_t o = 0; o < out_channels; o++) {
-            float v = sum[o] * op->w->scale[o] + op->w->bias[o];
-            if (op->residual)
-                v += ((const float *)op->residual)[p * out_channels + o];
-            ((float *)op->out)[p * out_channels + o] = v;
+    tap_rows rows = {.normed = sum + channels};
+    for (int64_t y = op->first_row; y < (op->rows ? op->first_row + op->rows : out_height); y++) {
+        find_rows(op, y, &rows);
+        for (int64_t x = 0; x < out_width; x++) {
+            memset(sum, 0, (size_t)channels * sizeof *sum);
+            convolve_pixel(op, &rows, x, sum);
+            store_pixel(op, y * out_width + x, sum);
         }
     }
     free(sum);

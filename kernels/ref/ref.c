@@ -34,6 +34,7 @@ static const ecd_backend_ops ref_ops = {
     .conv_free = ecd_ref_conv_free,
     .conv = ecd_ref_conv,
     .group_norm = ecd_ref_group_norm,
+    .group_measure = ecd_ref_group_measure,
     .to_channels_last = ecd_ref_to_channels_last,
     .to_channels_first = ecd_ref_to_channels_first,
     .memory_bytes = memory_bytes,

@@ -28,11 +28,15 @@ ecd_conv_weight *ecd_ref_conv_prepare(ecd_backend *be, const ecd_conv_shape *sha
 void ecd_ref_conv_free(ecd_backend *be, ecd_conv_weight *w);
 void ecd_ref_conv(ecd_backend *be, const ecd_conv *op);
 void ecd_ref_group_norm(ecd_backend *be, const ecd_group_norm *op);
+void ecd_ref_group_measure(ecd_backend *be, const ecd_group_norm *op);
 void ecd_ref_to_channels_last(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out);
 void ecd_ref_to_channels_first(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, float *out);
 
 // out[i] = element (row, i) of the weight for i < cols, block scales applied; the scales of a tensor or row are not.
 void ecd_ref_widen_row(const ecd_weight *w, int64_t row, float *out);
+
+// One pixel of [channels] by op's measured, gamma, beta and silu.
+void ecd_ref_group_apply(const ecd_group_norm *op, int64_t channels, const float *pixel, float *out);
 
 float ecd_ref_silu(float v);
 float ecd_ref_gelu_tanh(float v);
