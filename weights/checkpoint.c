@@ -7,6 +7,7 @@
 
 #include "base/process.h"
 #include "weights/checkpoint_internal.h"
+#include "weights/component.h"
 #include "weights/json.h"
 #include "weights/published.h"
 
@@ -174,6 +175,13 @@ static bool choose_file(const char *folder, char *path, bool *is_index)
     return false;
 }
 
+bool ecd_checkpoint_is_in(const char *folder)
+{
+    char path[PATH_BYTES];
+    bool is_index;
+    return choose_file(folder, path, &is_index);
+}
+
 static ecd_status open_files(ecd_checkpoint *cp, const char *folder, char *path, cJSON **index, ecd_diag *diag)
 {
     bool is_index = false;
@@ -189,9 +197,10 @@ static ecd_status open_files(ecd_checkpoint *cp, const char *folder, char *path,
     return is_index ? open_index(cp, folder, path, index, diag) : add_file(cp, path, diag);
 }
 
-ecd_status ecd_checkpoint_open(const char *folder, ecd_checkpoint **out, ecd_diag *diag)
+ecd_status ecd_component_open(const char *folder, const char *component, ecd_checkpoint **out, ecd_diag *diag)
 {
     ecd_status status = ECD_OK;
+    bool found = true;
     cJSON *index = NULL;
     char *path = malloc(PATH_BYTES);
     ecd_checkpoint *cp = calloc(1, sizeof *cp);
@@ -209,6 +218,10 @@ ecd_status ecd_checkpoint_open(const char *folder, ecd_checkpoint **out, ecd_dia
         status = ecd_ecf8_resolve(cp, diag);
     if (!status && index)
         status = finish_index(cp, index, path, diag);
+    if (!status && component)
+        status = ecd_component_select(cp, component, &found, diag);
+    if (!status && !found && !ecd_path_is_folder(folder)) // a file without this component
+        goto out;
     if (!status)
         status = ecd_scales_attach(cp, diag);
     if (!status) {
@@ -220,6 +233,11 @@ out:
     cJSON_Delete(index);
     free(path);
     return status;
+}
+
+ecd_status ecd_checkpoint_open(const char *folder, ecd_checkpoint **out, ecd_diag *diag)
+{
+    return ecd_component_open(folder, NULL, out, diag);
 }
 
 void ecd_checkpoint_close(ecd_checkpoint *cp)

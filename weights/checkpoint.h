@@ -27,15 +27,17 @@ typedef struct ecd_published_group ecd_published_group;
 
 typedef struct ecd_tensor {
     const char *name;  // current spelling (old names are renamed on opening), without ".ecf8"
+    const char *own_name; // of component.h: what the file calls it, or what it is rows of; NULL: the same
     ecd_dtype dtype;   // of the decoded elements
     int dims;
     int64_t shape[ECD_MAX_DIMS]; // decoded
     uint64_t count;    // elements
     ecd_encoding encoding;
     bool flat;         // the shape is not known: dims is 1 and shape[0] the count (published ECF8 without notes)
-    const ecd_published_group *group; // ECD_ENCODING_PUBLISHED: the group, and
-    uint64_t first;                   // the tensor's first weight in it
-    const uint8_t *data;  // mapped bytes: elements, the container, or the bytes of the group's nibbles
+    const ecd_published_group *group; // ECD_ENCODING_PUBLISHED: the group
+    uint64_t first;    // ECD_ENCODING_PUBLISHED and _ECF8: the tensor's first weight in its group or container,
+    uint64_t whole;    // and how many weights the container has; 0: the tensor is all of it
+    const uint8_t *data;  // mapped bytes: elements, the whole container, or the bytes of the group's nibbles
     uint64_t size_bytes;  // of `data`
     const ecd_file *file; // for messages and advice
     uint64_t offset_bytes; // of `data` in the file
@@ -52,6 +54,9 @@ typedef struct ecd_checkpoint ecd_checkpoint;
 ecd_status ecd_checkpoint_open(const char *folder, ecd_checkpoint **out, ecd_diag *diag);
 void ecd_checkpoint_close(ecd_checkpoint *cp); // NULL is allowed
 
+// Would ecd_checkpoint_open find a file of weights in this component's folder?
+bool ecd_checkpoint_is_in(const char *folder);
+
 // NULL if there is none of that name.
 const ecd_tensor *ecd_checkpoint_find(const ecd_checkpoint *cp, const char *name);
 size_t ecd_checkpoint_count(const ecd_checkpoint *cp);
@@ -61,10 +66,19 @@ const ecd_tensor *ecd_checkpoint_tensor(const ecd_checkpoint *cp, size_t index);
 size_t ecd_checkpoint_file_count(const ecd_checkpoint *cp);
 const ecd_file *ecd_checkpoint_file(const ecd_checkpoint *cp, size_t index);
 
-// Bytes that the tensor takes in its files: size_bytes, or its share of a group, such that shares sum up to the group.
+// Bytes that the tensor takes in its files: size_bytes, or its share of a group or container, such that shares sum up to it.
 uint64_t ecd_tensor_stored_bytes(const ecd_tensor *tensor);
 
-// Fills `diag` with a fault of a tensor: its file, name and offset.
+// What the file calls the tensor.
+static inline const char *ecd_tensor_own_name(const ecd_tensor *tensor)
+{
+    return tensor->own_name ? tensor->own_name : tensor->name;
+}
+
+// What this checkpoint's file would call a tensor; false where it has diffusers' names.
+bool ecd_checkpoint_own_name(const ecd_checkpoint *cp, const char *name, char *out, size_t room);
+
+// Fills `diag` with a fault of a tensor: its file, the name that it has there, and its offset.
 ecd_status ecd_tensor_fail(const ecd_tensor *tensor, ecd_diag *diag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,7 +1,7 @@
 // What the parts of the checkpoint reader share: internal to weights/.
 //
 // Opening goes: choose the files (checkpoint.c) -> list their tensors (safetensors.c) -> current names
-// (names.c) -> index -> ECF8 containers (ecf8_tensors.c) -> FP8 scales (scales.c).
+// (names.c) -> index -> ECF8 containers (ecf8_tensors.c) -> a component's names (component.c) -> FP8 scales (scales.c).
 #ifndef ECD_WEIGHTS_CHECKPOINT_INTERNAL_H
 #define ECD_WEIGHTS_CHECKPOINT_INTERNAL_H
 
@@ -26,6 +26,9 @@ struct ecd_checkpoint {
     void **buffers; // contents of deflated entries
     size_t buffer_count, buffer_capacity;
     bool keep_unknown; // tensors of types not known are listed too: dtype 0, no count, any size
+    const struct ecd_component_names *names; // that were given to diffusers' ones, behind `prefix`; NULL: none
+    const char *prefix;
+    long last_level;
 };
 
 // Appends a tensor; `name` of `name_bytes` is copied (no NUL inside). The other fields are taken from `tensor`.
@@ -54,6 +57,12 @@ bool ecd_torch_named(const char *path);
 ecd_status ecd_names_update(ecd_checkpoint *cp, ecd_diag *diag);
 // A single name's current spelling without ".ecf8", as index files list it; the caller frees. NULL: memory is out.
 char *ecd_names_current(const char *name);
+
+// A 1x1 convolution of the VAE's attention becomes the linear layer that it is.
+void ecd_names_squeeze(ecd_tensor *tensor);
+
+// component.c: keeps the tensors of one component, under diffusers' names. *found: it is there.
+ecd_status ecd_component_select(ecd_checkpoint *cp, const char *component, bool *found, ecd_diag *diag);
 
 // ECF8 containers: their dtype and shape, and the entries that notes describe (shapes, aliases).
 ecd_status ecd_ecf8_resolve(ecd_checkpoint *cp, ecd_diag *diag);

@@ -21,7 +21,7 @@ ecd_status ecd_coded_fail(const ecd_coded *coded, const ecf8_error *error, ecd_d
     bool ours = error->status < ECF8_ERR_TRUNCATED; // the call or ECD_CPU, not the blob
     ecd_status status = ecd_fail(diag, ours ? ECD_USAGE : ECD_DATA, "ECF8: %s (%s)",
                                  error->what ? error->what : "bad container", ecf8_status_name(error->status));
-    ecd_diag_tensor(diag, tensor->name);
+    ecd_diag_tensor(diag, ecd_tensor_own_name(tensor));
     if (tensor->file)
         ecd_diag_file(diag, tensor->file->path);
     if (tensor->encoding == ECD_ENCODING_ECF8) // a container that was made at opening has no place in the file
@@ -40,9 +40,10 @@ ecd_status ecd_coded_open(const ecd_tensor *tensor, const uint8_t *blob, uint64_
         out->view.blob = blob;
         return ecd_coded_fail(out, &error, diag);
     }
-    if (out->view.count != tensor->count)
+    uint64_t whole = tensor->whole ? tensor->whole : tensor->count;
+    if (out->view.count != whole)
         return ecd_tensor_fail(tensor, diag, "an ECF8 container of %llu weights, expected %llu",
-                               (unsigned long long)out->view.count, (unsigned long long)tensor->count);
+                               (unsigned long long)out->view.count, (unsigned long long)whole);
     if (out->view.dtype != ecd_coded_dtype(tensor->dtype))
         return ecd_tensor_fail(tensor, diag, "an ECF8 container of another type, expected %s",
                                ecd_dtype_name(tensor->dtype));
@@ -82,14 +83,15 @@ ecd_status ecd_coded_decode_range(const ecd_coded *coded, const ecd_coded_decode
     ecf8_published_error published = {0};
     const ecd_tensor *tensor = coded->tensor;
     const unsigned flags = verify ? ECF8_VERIFY : 0;
+    if (first > tensor->count || count > tensor->count - first) // a group, or a container, may reach further
+        return ecd_tensor_fail(tensor, diag, "a range beyond the tensor's %llu weights",
+                               (unsigned long long)tensor->count);
     if (is_published(coded)) {
-        if (first > tensor->count || count > tensor->count - first) // the group reaches further
-            return ecd_tensor_fail(tensor, diag, "a range beyond the tensor's %llu weights",
-                                   (unsigned long long)tensor->count);
         if (ecf8_published_decode(&decoder->published, tensor->first + first, count, out, out_bytes, flags,
                                   &published))
             return ecd_published_fail(tensor->group, &published, diag);
-    } else if (ecf8_decode_weights(&decoder->container, first, count, NULL, out, out_bytes, flags, &error)) {
+    } else if (ecf8_decode_weights(&decoder->container, tensor->first + first, count, NULL, out, out_bytes, flags,
+                                   &error)) {
         return ecd_coded_fail(coded, &error, diag);
     }
     return ECD_OK;

@@ -174,7 +174,8 @@ static const ecd_job_calls *published_calls(const compression *c, const ecd_job_
 
 static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag *diag)
 {
-    char *from = ecd_path_join(c->run.root, entry->path), *to = target_path(c, entry->path);
+    char *from = entry->from ? strdup(entry->from) : ecd_path_join(c->run.root, entry->path);
+    char *to = target_path(c, entry->path);
     bool torch;
     ecd_job *job;
     const ecd_job_calls *calls = calls_of(&c->run.tree, entry, c->run.single, to, &torch);
@@ -184,6 +185,7 @@ static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag 
     if (status)
         return status;
     job->torch = torch;
+    job->part = entry->part;
     job->quantize = calls == &ecd_compress_calls && c->run.work.options->quantize_e4m3 && ecd_is_transformer(c->run.root, entry->path);
     return ecd_job_take_over(job, diag);
 }
@@ -192,7 +194,7 @@ static ecd_status add_job(compression *c, const ecd_tree_entry *entry, ecd_diag 
 static ecd_status plan_published(compression *c, ecd_diag *diag)
 {
     const ecd_compress_options *options = c->run.work.options;
-    const char *why = c->run.single         ? "a single file, expected a folder"
+    const char *why = c->run.single || options->config ? "a single file, expected a folder"
                       : options->quantize_e4m3 ? "to be rounded too, expected E4M3 weights: compress with --quantize, "
                                                  "decompress that, then write ECF8 0.2.0"
                                                : NULL;

@@ -37,6 +37,7 @@ typedef struct ecd_compress_options {
     bool quantize_e4m3; // linear weights of a transformer's blocks, from BF16, F16 or F32: a scale a row
     ecd_level level;
     bool published; // write published ECF8 0.2.0: folders of safetensors only, E4M3 matrices alone are coded; no level
+    const char *config; // the source is a single file of other programs, the target a diffusers folder; NULL: see ecd_compress
     unsigned threads;   // 0: as many as there are processors
     ecd_work_callback progress; // may be NULL
     ecd_work_notice notice;     // may be NULL
@@ -61,6 +62,9 @@ typedef struct ecd_work_report {
 ecd_status ecd_compress(const char *source, const char *target, const ecd_compress_options *options,
                         ecd_work_report *report, ecd_diag *diag);
 
+// With options->config, a diffusers folder, a single file (weights/component.h) becomes a whole compressed folder: the file's
+// components under diffusers' names, the rest (configs, tokenizers, components that the file lacks) from `config`.
+
 // Gives back the files that ecd_compress read, byte by byte (of quantised ones: the E4M3 weights and scales), and
 // compares their SHA-256 with that of the originals: a file that differs is ECD_DATA.
 ecd_status ecd_decompress(const char *source, const char *target, const ecd_compress_options *options,
@@ -68,6 +72,7 @@ ecd_status ecd_decompress(const char *source, const char *target, const ecd_comp
 
 // Compares two folders or tensor files tensor by tensor, decoded, and other files byte by byte; either may be compressed.
 // Of a compressed file and an original the headers must agree too. ECD_DATA names the first difference.
+// Of a single file and a folder the components that the file holds are compared.
 ecd_status ecd_verify(const char *a, const char *b, const ecd_compress_options *options, ecd_work_report *report,
                       ecd_diag *diag);
 

@@ -47,13 +47,14 @@ static ecd_item item_of(const file_work *f, const ecd_tensor *tensor)
     bool quantized = ecd_original_quantizes(&f->original, tensor);
     bool expanded = tensor->encoding != ECD_ENCODING_RAW;
     ecd_dtype dtype = quantized ? ECD_E4M3 : tensor->dtype;
+    bool anew = quantized || expanded;
     return (ecd_item){.tensor = tensor,
                       .quantized = quantized,
                       .coded = ecd_item_codes(tensor, dtype),
                       .dtype = dtype,
                       .expanded = expanded,
                       .elements = tensor->data,
-                      .size_bytes = quantized || expanded ? tensor->count : tensor->size_bytes};
+                      .size_bytes = anew ? tensor->count * ecd_dtype_size(dtype) : tensor->size_bytes};
 }
 
 // First what stays raw for certain: its elements keep the alignment that they had, containers need none.
@@ -100,6 +101,19 @@ static ecd_status check_source(file_work *f, ecd_diag *diag)
     return ECD_USAGE;
 }
 
+// What is coded already is expanded on the way, but not rounded.
+static ecd_status check_part(const file_work *f, ecd_diag *diag)
+{
+    for (size_t i = 0; i < f->cp->count; i++) {
+        const ecd_tensor *t = &f->cp->tensors[i];
+        if (t->encoding != ECD_ENCODING_RAW && ecd_original_quantizes(&f->original, t)) {
+            (void)ecd_tensor_fail(t, diag, "ECF8 already and to be rounded, expected an uncompressed file");
+            return diag ? diag->status = ECD_USAGE : ECD_USAGE;
+        }
+    }
+    return ECD_OK;
+}
+
 static ecd_status file_open(ecd_job *job, ecd_diag *diag)
 {
     file_work *f = job->own = calloc(1, sizeof *f);
@@ -107,11 +121,12 @@ static ecd_status file_open(ecd_job *job, ecd_diag *diag)
         return ecd_fail_memory(diag, sizeof *f, "a tensor file");
     f->job = job;
     ecd_hash_begin(&f->hash);
-    ecd_status status = ecd_tensor_file_open(job->from, job->torch, &f->cp, diag);
+    ecd_status status = job->part ? ecd_job_open_part(job, job->from, &f->cp, diag)
+                                  : ecd_tensor_file_open(job->from, job->torch, &f->cp, diag);
     if (status)
         return status;
-    f->original = (ecd_original){.cp = f->cp, .torch = job->torch, .quantize = job->quantize};
-    status = check_source(f, diag);
+    f->original = (ecd_original){.cp = f->cp, .remade = job->torch || job->part, .quantize = job->quantize};
+    status = job->part ? check_part(f, diag) : check_source(f, diag);
     if (!status)
         status = ecd_twins_find(f->cp, &f->twins, diag);
     if (!status)

@@ -98,7 +98,7 @@ static char *make_plain(const ecd_original *o)
     return padded;
 }
 
-static ecd_status read_torch(ecd_original *o, ecd_diag *diag)
+static ecd_status make_header(ecd_original *o, ecd_diag *diag)
 {
     o->metadata = cJSON_CreateObject();
     bool ok = o->metadata && cJSON_AddStringToObject(o->metadata, "format", "pt");
@@ -110,8 +110,8 @@ ecd_status ecd_original_read(ecd_original *original, ecd_diag *diag)
 {
     ecd_original *o = original;
     const ecd_file *file = o->cp->files[0];
-    if (o->torch)
-        return read_torch(o, diag);
+    if (o->remade)
+        return make_header(o, diag);
     size_t length = 0;
     for (int i = 7; i >= 0; i--)
         length = length << 8 | file->data[i];

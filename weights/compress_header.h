@@ -9,16 +9,17 @@ typedef struct cJSON cJSON;
 
 typedef struct ecd_original {
     const ecd_checkpoint *cp; // borrowed
-    bool torch, quantize;     // what becomes of the tensors
+    bool remade;              // it has no header of its own: a torch file, or a component of a single file
+    bool quantize;            // what becomes of the tensors
     bool expand;              // of published ECF8: what it was made from counts, as its notes say
     bool kept;                // decompressing gives back the very file
     char *plain;              // the header that decompressing writes; owned
-    cJSON *header, *metadata; // owned; no header for a torch file
+    cJSON *header, *metadata; // owned; no header where remade
 } ecd_original;
 
 // Is this tensor rounded to E4M3?
 bool ecd_original_quantizes(const ecd_original *original, const ecd_tensor *tensor);
-// Fills plain, metadata and kept from cp, torch and quantize.
+// Fills plain, metadata and kept from cp, remade and quantize.
 ecd_status ecd_original_read(ecd_original *original, ecd_diag *diag);
 void ecd_original_free(ecd_original *original);
 // "F8_E4M3"; of a type that is not known the file's own spelling.

@@ -50,6 +50,7 @@ struct ecd_job {
     ecd_work *work;
     const ecd_tree_entry *entry; // borrowed
     char *from, *to;             // owned
+    const char *part;            // the component of `from` that it is about; NULL: all of it
     bool torch, quantize;
     ecd_job_state state;
     unsigned in_flight;  // tasks
@@ -145,6 +146,9 @@ const char *ecd_note_value(const ecd_checkpoint *cp, const char *key);
 
 // Is this file of the tree a component's torch weights? Beside safetensors it is a second copy, and does not count.
 bool ecd_tree_weights_are_torch(const ecd_tree *tree, const char *path);
+
+// Of a tree made by parts.c: the component's tensors under diffusers' names, resolved.
+ecd_status ecd_job_open_part(const ecd_job *job, const char *path, ecd_checkpoint **out, ecd_diag *diag);
 
 // compress_file.c, compress_text.c, decompress_file.c, decompress.c, verify_file.c
 extern const ecd_job_calls ecd_compress_calls, ecd_config_calls, ecd_decompress_calls,

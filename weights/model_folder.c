@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "weights/component.h"
 
 // Reads folder/component/name. A component that is missing is bad data: the folder itself is there.
 static ecd_status read_part(const char *folder, const char *name, bool optional, cJSON **out, ecd_diag *diag)
@@ -135,7 +136,9 @@ ecd_status ecd_model_folder_open(const char *path, ecd_model_folder *out, ecd_di
     ecd_status status = ECD_OK;
     if (!ecd_path_is_folder(path)) {
         status = ecd_fail(diag, ECD_USAGE, "%s, expected a model folder",
-                          ecd_path_exists(path) ? "not a folder" : "no such folder");
+                          ecd_component_is_file(path) ? "a single file, which holds no configs (--config FOLDER has them)"
+                          : ecd_path_exists(path)     ? "not a folder"
+                                                      : "no such folder");
         ecd_diag_file(diag, path);
         return status;
     }
@@ -154,9 +157,57 @@ ecd_status ecd_model_folder_open(const char *path, ecd_model_folder *out, ecd_di
     return status;
 }
 
+ecd_status ecd_model_folder_open_with(const char *model, const char *config, ecd_model_folder *out, ecd_diag *diag)
+{
+    *out = (ecd_model_folder){0};
+    if (!config)
+        return ecd_model_folder_open(model, out, diag);
+    if (!ecd_component_is_file(model)) {
+        ecd_status status = ecd_fail(diag, ECD_USAGE, "%s, expected a single .safetensors file beside --config",
+                                     ecd_path_exists(model) ? "no file of tensors" : "no such file");
+        ecd_diag_file(diag, model);
+        return status;
+    }
+    ecd_status status = ecd_model_folder_open(config, out, diag);
+    if (status)
+        return status;
+    out->file = strdup(model);
+    if (out->file)
+        return ECD_OK;
+    ecd_model_folder_close(out);
+    return ecd_fail_memory(diag, strlen(model), "a path");
+}
+
+ecd_status ecd_model_folder_weights(const ecd_model_folder *folder, const char *component, ecd_checkpoint **out,
+                                    ecd_diag *diag)
+{
+    *out = NULL;
+    ecd_status status = folder->file ? ecd_component_open(folder->file, component, out, diag) : ECD_OK;
+    if (status || *out)
+        return status;
+    char *path = ecd_path_join(folder->path, component), *beside = NULL;
+    if (!path)
+        return ecd_fail_memory(diag, strlen(component), "a path");
+    if (folder->file && !ecd_checkpoint_is_in(path))
+        beside = ecd_component_beside(folder->file, component);
+    status = ecd_component_open(beside ? beside : path, component, out, diag);
+    if (!status && !*out) {
+        status = ecd_fail(diag, ECD_DATA, "holds no %s, expected its tensors under names that are known", component);
+        ecd_diag_file(diag, beside);
+    } else if (status == ECD_DATA && folder->file && !beside && !ecd_checkpoint_is_in(path)) {
+        status = ecd_fail(diag, ECD_DATA, "no %s in it, and no weights in %.300s, expected them in one of the two",
+                          component, path);
+        ecd_diag_file(diag, folder->file);
+    }
+    free(beside);
+    free(path);
+    return status;
+}
+
 void ecd_model_folder_close(ecd_model_folder *folder)
 {
     free(folder->path);
+    free(folder->file);
     cJSON_Delete(folder->index);
     cJSON_Delete(folder->transformer);
     cJSON_Delete(folder->vae);

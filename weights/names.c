@@ -6,12 +6,16 @@
 #include <string.h>
 
 #include "weights/checkpoint_internal.h"
+#include "weights/rename.h"
 
-static const char *const old_parts[][2] = {
-    {"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"},
+static const char *const old_names[][2] = {
+    {"*attentions.#.query.*", "*attentions.#.to_q.*"},
+    {"*attentions.#.key.*", "*attentions.#.to_k.*"},
+    {"*attentions.#.value.*", "*attentions.#.to_v.*"},
+    {"*attentions.#.proj_attn.*", "*attentions.#.to_out.0.*"},
 };
 
-enum { OLD_PARTS = sizeof old_parts / sizeof *old_parts };
+enum { OLD_NAMES = sizeof old_names / sizeof *old_names };
 
 static bool ends_with(const char *text, size_t length, const char *end)
 {
@@ -19,46 +23,30 @@ static bool ends_with(const char *text, size_t length, const char *end)
     return length >= end_length && !memcmp(text + length - end_length, end, end_length);
 }
 
-// The part of `name` between its last two dots, "query" of "x.attentions.0.query.weight".
-static const char *module_of(const char *name, size_t *length)
-{
-    const char *last = strrchr(name, '.');
-    if (!last)
-        return NULL;
-    const char *start = last;
-    while (start > name && start[-1] != '.')
-        start--;
-    *length = (size_t)(last - start);
-    return start;
-}
-
 char *ecd_names_current(const char *name)
 {
-    size_t length = strlen(name), part_length = 0;
+    size_t length = strlen(name), room = length + 16; // the longest replacement is 5 bytes longer than what it replaces
     if (ends_with(name, length, ".ecf8"))
         length -= strlen(".ecf8");
-    char *current = malloc(length + 16); // the longest replacement is 5 bytes longer than what it replaces
-    if (!current)
+    char *plain = malloc(length + 1), *current = malloc(room);
+    if (!plain || !current) {
+        free(plain);
+        free(current);
         return NULL;
-    memcpy(current, name, length);
-    current[length] = 0;
-    const char *part = module_of(current, &part_length);
-    if (!part || !strstr(current, "attentions."))
-        return current;
-    for (int i = 0; i < OLD_PARTS; i++) {
-        if (part_length != strlen(old_parts[i][0]) || memcmp(part, old_parts[i][0], part_length))
-            continue;
-        size_t at = (size_t)(part - current), tail = length - at - part_length + 1; // with its NUL
-        size_t new_length = strlen(old_parts[i][1]);
-        memmove(current + at + new_length, current + at + part_length, tail);
-        memcpy(current + at, old_parts[i][1], new_length);
-        break;
     }
-    return current;
+    memcpy(plain, name, length);
+    plain[length] = 0;
+    for (int i = 0; strstr(plain, "attentions.") && i < OLD_NAMES; i++)
+        if (ecd_rename(old_names[i][0], old_names[i][1], plain, 0, current, room)) {
+            free(plain);
+            return current;
+        }
+    free(current);
+    return plain;
 }
 
 // A 1x1 convolution [out, in, 1, 1] holds the same values in the same order as the linear layer [out, in].
-static void squeeze_attention(ecd_tensor *tensor)
+void ecd_names_squeeze(ecd_tensor *tensor)
 {
     static const char *const linears[] = {".to_q.weight", ".to_k.weight", ".to_v.weight", ".to_out.0.weight"};
     size_t length = strlen(tensor->name);
@@ -82,7 +70,7 @@ ecd_status ecd_names_update(ecd_checkpoint *cp, ecd_diag *diag)
             return ecd_fail_memory(diag, length, "a tensor's name");
         free((char *)(uintptr_t)tensor->name);
         tensor->name = current;
-        squeeze_attention(tensor);
+        ecd_names_squeeze(tensor);
     }
     return ECD_OK;
 }

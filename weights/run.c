@@ -17,7 +17,8 @@ static char *identity_of(const char *what, const char *source, const ecd_compres
     bool ok = real && line && cJSON_AddStringToObject(line, "ecdit", what) &&
               cJSON_AddStringToObject(line, "source", real) && cJSON_AddNumberToObject(line, "level", options->level) &&
               cJSON_AddBoolToObject(line, "quantize_e4m3", options->quantize_e4m3) &&
-              cJSON_AddBoolToObject(line, "published", options->published);
+              cJSON_AddBoolToObject(line, "published", options->published) &&
+              (!options->config || cJSON_AddStringToObject(line, "config", options->config));
     if (ok)
         text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);
@@ -44,10 +45,12 @@ ecd_status ecd_run_begin(ecd_run *run, const char *what, const char *source, con
 {
     char *identity = NULL;
     *report = (ecd_work_report){0};
-    *run = (ecd_run){.root = source, .single = ecd_path_exists(source) && !ecd_path_is_folder(source)};
+    *run = (ecd_run){.root = options->config ? options->config : source,
+                     .single = !options->config && ecd_path_exists(source) && !ecd_path_is_folder(source)};
     run->partial.journal = -1;
-    ecd_status status = run->single ? ecd_tree_single(source, &run->folder, &run->tree, diag)
-                                    : ecd_tree_list(source, &run->tree, diag);
+    ecd_status status = options->config ? ecd_tree_parts(source, options->config, &run->tree, diag)
+                        : run->single   ? ecd_tree_single(source, &run->folder, &run->tree, diag)
+                                        : ecd_tree_list(source, &run->tree, diag);
     if (status)
         return status;
     if (run->single)

@@ -30,6 +30,7 @@ typedef struct ecd_store_unit {
     uint64_t decoded_bytes;
     uint64_t buffer_offset; // ECD_UNIT_CODED, ECD_UNIT_READ: place in the buffer
     uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in
+    bool shared;            // of a streamed block: rows of a container that a unit before it is rows of too, in one place
     int file;               // of a streamed block: index in store->files
     ecd_coded coded;        // valid where the tensor is, or was made, ECF8
     uint8_t *own_blob;      // made at opening, NULL where the file holds it

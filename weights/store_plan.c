@@ -24,14 +24,27 @@ static uint64_t coded_buffer_bytes(const ecd_store *store, const ecd_store_block
     return sum;
 }
 
+// The unit of the block before this one whose container it is rows of too; NULL if there is none.
+static const ecd_store_unit *sharer(const ecd_store *store, const ecd_store_block *block, int index)
+{
+    const ecd_tensor *t = store->units[index].tensor;
+    for (int i = block->first; t->whole && i < index; i++) {
+        const ecd_tensor *other = store->units[i].tensor;
+        if (other && other->whole && other->file == t->file && other->offset_bytes == t->offset_bytes &&
+            store->units[i].form == store->units[index].form)
+            return &store->units[i];
+    }
+    return NULL;
+}
+
 // What the unit's ECF8 takes in memory.
 static uint64_t held_coded(const ecd_store_unit *unit)
 {
     const ecd_tensor *t = unit->tensor;
     if (unit->own_blob)
         return unit->coded.view.blob_bytes;
-    return t->encoding == ECD_ENCODING_PUBLISHED ? ecd_tensor_stored_bytes(t)
-                                                 : ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
+    bool part = t->encoding == ECD_ENCODING_PUBLISHED || t->whole;
+    return part ? ecd_tensor_stored_bytes(t) : ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
 }
 
 // What the plan must know of a block; slot_bytes says whether it can be read at each use. A block of ECF8 that must be
@@ -49,8 +62,10 @@ static void measure_block(const ecd_store *store, const ecd_store_block *block, 
         if (!is_matrix(unit))
             continue;
         streams = streams && lies_in_file(unit);
-        out->slot_bytes += ecd_direct_room(t->offset_bytes, t->size_bytes);
-        out->read_bytes += t->size_bytes;
+        if (!sharer(store, block, i)) {
+            out->slot_bytes += ecd_direct_room(t->offset_bytes, t->size_bytes);
+            out->read_bytes += t->size_bytes;
+        }
         if (unit->form == ECD_UNIT_VIEW) {
             views += ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
             raw_buffer += ecd_store_aligned(unit->decoded_bytes);
@@ -202,7 +217,11 @@ static void place_block(ecd_store *store, int index)
             unit->buffer_offset = block->buffer_bytes;
             block->buffer_bytes += ecd_store_aligned(unit->decoded_bytes);
         }
-        if (streamed && (unit->form == ECD_UNIT_CODED || unit->form == ECD_UNIT_READ)) {
+        const ecd_store_unit *first = streamed && unit->form == ECD_UNIT_CODED ? sharer(store, block, i) : NULL;
+        if (first) {
+            unit->shared = true;
+            unit->slot_offset = first->slot_offset;
+        } else if (streamed && (unit->form == ECD_UNIT_CODED || unit->form == ECD_UNIT_READ)) {
             unit->slot_offset = block->slot_bytes;
             block->slot_bytes += ecd_direct_room(unit->tensor->offset_bytes, unit->tensor->size_bytes);
         }

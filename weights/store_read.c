@@ -53,6 +53,6 @@ ecd_status ecd_store_read(ecd_store *store, int index, uint64_t at, uint64_t siz
     ecd_status status =
         ecd_direct_read(&store->files[unit->file], begin + at, size, slot->memory + unit->slot_offset + at, diag);
     if (status)
-        ecd_diag_tensor(diag, unit->tensor->name);
+        ecd_diag_tensor(diag, ecd_tensor_own_name(unit->tensor));
     return status;
 }

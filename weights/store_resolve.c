@@ -53,10 +53,13 @@ static ecd_status check_scale(const ecd_store_unit *unit, ecd_diag *diag)
 
 static ecd_status missing(const ecd_store *store, const char *name, const ecd_tensor_spec *spec, ecd_diag *diag)
 {
-    char shape[128];
+    char shape[128], own[512];
     shape_text(spec->shape, spec->dims, shape, sizeof shape);
-    ecd_status status = ecd_fail(diag, ECD_DATA, "tensor is missing, expected shape [%s]", shape);
-    ecd_diag_tensor(diag, name);
+    bool renamed = ecd_checkpoint_own_name(store->cp, name, own, sizeof own);
+    ecd_status status =
+        renamed ? ecd_fail(diag, ECD_DATA, "tensor is missing, expected one for %.160s of shape [%s]", name, shape)
+                : ecd_fail(diag, ECD_DATA, "tensor is missing, expected shape [%s]", shape);
+    ecd_diag_tensor(diag, renamed ? own : name);
     if (ecd_checkpoint_file_count(store->cp))
         ecd_diag_file(diag, ecd_checkpoint_file(store->cp, 0)->path);
     return status;

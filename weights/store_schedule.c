@@ -188,7 +188,7 @@ static bool take_piece(const ecd_store *store, ecd_store_work *work, piece *out)
 {
     for (; has_units(work); work->next++, work->at = 0) {
         const ecd_store_unit *unit = &store->units[work->next];
-        if (unit->form != ECD_UNIT_CODED && unit->form != ECD_UNIT_READ)
+        if ((unit->form != ECD_UNIT_CODED && unit->form != ECD_UNIT_READ) || unit->shared)
             continue;
         uint64_t whole = unit->tensor->offset_bytes % ECD_DIRECT_ALIGN + unit->tensor->size_bytes;
         if (work->at >= whole)

@@ -85,11 +85,12 @@ bool ecd_tensor_measure(ecd_tensor *tensor, uint64_t *size_bytes)
 
 uint64_t ecd_tensor_stored_bytes(const ecd_tensor *tensor)
 {
-    const ecd_published_group *group = tensor->group;
-    if (tensor->encoding != ECD_ENCODING_PUBLISHED || !group->view.count)
+    const ecd_published_group *group = tensor->encoding == ECD_ENCODING_PUBLISHED ? tensor->group : NULL;
+    uint64_t weights = group ? group->view.count : tensor->whole;
+    if (!weights)
         return tensor->size_bytes;
     // Rounded from the group's beginning on, so that the shares sum up.
-    const double share = (double)group->stored_bytes / (double)group->view.count;
+    const double share = (double)(group ? group->stored_bytes : tensor->size_bytes) / (double)weights;
     return (uint64_t)((double)(tensor->first + tensor->count) * share) - (uint64_t)((double)tensor->first * share);
 }
 
@@ -110,10 +111,12 @@ ecd_status ecd_tensor_fail(const ecd_tensor *tensor, ecd_diag *diag, const char 
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    ecd_status status = ecd_fail(diag, ECD_DATA, "%s", text);
+    bool renamed = tensor->own_name && strcmp(tensor->own_name, tensor->name);
+    ecd_status status = renamed ? ecd_fail(diag, ECD_DATA, "%s (as %.160s)", text, tensor->name)
+                                : ecd_fail(diag, ECD_DATA, "%s", text);
     if (tensor->file)
         ecd_diag_file(diag, tensor->file->path);
-    ecd_diag_tensor(diag, tensor->name);
+    ecd_diag_tensor(diag, ecd_tensor_own_name(tensor));
     ecd_diag_offset(diag, tensor->offset_bytes);
     return status;
 }

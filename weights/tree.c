@@ -20,21 +20,27 @@ bool ecd_ends_with(const char *text, const char *end)
     return length >= tail && !strcmp(text + length - tail, end);
 }
 
-// Takes over `path`.
-static ecd_status add(ecd_tree *tree, char *path, const struct stat *info, ecd_diag *diag)
+ecd_status ecd_tree_add(ecd_tree *tree, const ecd_tree_entry *entry, ecd_diag *diag)
 {
     ecd_tree_entry *entries = ecd_grow(tree->entries, tree->count + 1, &tree->capacity, sizeof *entries);
     if (!entries) {
-        free(path);
+        free(entry->path);
+        free(entry->from);
         return ecd_fail_memory(diag, (tree->count + 1) * sizeof *entries, "a list of files");
     }
     tree->entries = entries;
-    tree->entries[tree->count++] =
-        (ecd_tree_entry){.path = path,
-                         .folder = S_ISDIR(info->st_mode),
-                         .size_bytes = (uint64_t)info->st_size,
-                         .changed_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec};
+    tree->entries[tree->count++] = *entry;
     return ECD_OK;
+}
+
+// Takes over `path`.
+static ecd_status add(ecd_tree *tree, char *path, const struct stat *info, ecd_diag *diag)
+{
+    const ecd_tree_entry entry = {.path = path,
+                                  .folder = S_ISDIR(info->st_mode),
+                                  .size_bytes = (uint64_t)info->st_size,
+                                  .changed_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec};
+    return ecd_tree_add(tree, &entry, diag);
 }
 
 static ecd_status list_folder(const char *root, const char *below, int depth, ecd_tree *tree, ecd_diag *diag);
@@ -132,8 +138,10 @@ ecd_status ecd_tree_list(const char *root, ecd_tree *out, ecd_diag *diag)
 
 void ecd_tree_free(ecd_tree *tree)
 {
-    for (size_t i = 0; i < tree->count; i++)
+    for (size_t i = 0; i < tree->count; i++) {
         free(tree->entries[i].path);
+        free(tree->entries[i].from);
+    }
     free(tree->entries);
     *tree = (ecd_tree){0};
 }

@@ -9,6 +9,8 @@ typedef struct ecd_tree_entry {
     bool folder;
     uint64_t size_bytes;
     int64_t changed_ns; // mtime
+    const char *part;   // of a component that lies in a single file (parts.c): which; NULL: a file of its own
+    char *from;         // that single file; NULL: the file itself
 } ecd_tree_entry;
 
 typedef struct ecd_tree {
@@ -21,6 +23,13 @@ ecd_status ecd_tree_list(const char *root, ecd_tree *out, ecd_diag *diag);
 // The same of a single file: *root, which the caller frees, is its folder.
 ecd_status ecd_tree_single(const char *path, char **root, ecd_tree *out, ecd_diag *diag);
 void ecd_tree_free(ecd_tree *tree);
+// Appends an entry; takes over its strings.
+ecd_status ecd_tree_add(ecd_tree *tree, const ecd_tree_entry *entry, ecd_diag *diag);
+
+// parts.c. What a single file of other programs (weights/component.h) becomes as a diffusers folder: the files of the folder
+// `config`, with the file's components, "transformer/diffusion_pytorch_model.safetensors", in the place of that folder's. What
+// the file lacks is the folder's, or a file's beside it. Without `config`: the components alone, under their folders' names.
+ecd_status ecd_tree_parts(const char *file, const char *config, ecd_tree *out, ecd_diag *diag);
 
 // A folder in the making: "<path>.part-XXXXXX", beside its final place. Exactly one of commit and abandon ends it.
 // ECD_USAGE if `path` exists. (For one that a later run can go on with: partial.h.)

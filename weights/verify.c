@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weights/component.h"
 #include "weights/compress_internal.h"
 #include "weights/json.h"
 #include "weights/publish.h"
@@ -222,7 +223,7 @@ static ecd_status check_kinds(const char *a, const char *b, ecd_diag *diag)
             ecd_diag_file(diag, paths[i]);
             return ECD_USAGE;
         }
-    if (ecd_path_is_folder(a) == ecd_path_is_folder(b))
+    if (ecd_path_is_folder(a) == ecd_path_is_folder(b) || ecd_component_is_file(a) || ecd_component_is_file(b))
         return ECD_OK;
     (void)ecd_fail(diag, ECD_USAGE, "%s, expected both to be folders, or both files",
                    ecd_path_is_folder(a) ? "a folder" : "not a folder");
@@ -243,6 +244,21 @@ static ecd_status plan(comparison *c, bool single, ecd_diag *diag)
     return status || single ? status : check_extra(c, diag);
 }
 
+// A single file and a folder: components that the file holds.
+static ecd_status plan_parts(comparison *c, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    for (size_t i = 0; !status && i < c->tree.count; i++) {
+        const ecd_tree_entry *entry = &c->tree.entries[i];
+        ecd_job *job;
+        status = ecd_work_add(&c->work, &ecd_verify_calls, entry, strdup(c->a), ecd_path_join(c->b, entry->path), &job,
+                              diag);
+        if (!status)
+            job->part = entry->part;
+    }
+    return status;
+}
+
 ecd_status ecd_verify(const char *a, const char *b, const ecd_compress_options *options, ecd_work_report *report,
                       ecd_diag *diag)
 {
@@ -252,13 +268,19 @@ ecd_status ecd_verify(const char *a, const char *b, const ecd_compress_options *
     ecd_status status = check_kinds(a, b, diag);
     if (status)
         return status;
-    bool single = !ecd_path_is_folder(b);
-    status = single ? ecd_tree_single(b, &folder, &c.tree, diag) : ecd_tree_list(b, &c.tree, diag);
+    bool single = !ecd_path_is_folder(b), parts = single == ecd_path_is_folder(a);
+    if (parts && single) { // the file first
+        c.a = b;
+        c.b = a;
+    }
+    status = parts    ? ecd_tree_parts(c.a, NULL, &c.tree, diag)
+             : single ? ecd_tree_single(b, &folder, &c.tree, diag)
+                      : ecd_tree_list(b, &c.tree, diag);
     if (status)
         return status;
     status = ecd_work_begin(&c.work, options, report, &c.tree, diag);
     if (!status)
-        status = plan(&c, single, diag);
+        status = parts ? plan_parts(&c, diag) : plan(&c, single, diag);
     if (!status)
         status = ecd_work_run(&c.work, diag);
     ecd_work_end(&c.work);

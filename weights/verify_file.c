@@ -95,12 +95,14 @@ static ecd_status file_open(ecd_job *job, ecd_diag *diag)
     file_work *f = job->own = calloc(1, sizeof *f);
     if (!f)
         return ecd_fail_memory(diag, sizeof *f, "a tensor file");
-    ecd_status status = ecd_tensor_file_resolved(job->from, &f->x, diag);
+    ecd_status status = job->part ? ecd_job_open_part(job, job->from, &f->x, diag)
+                                  : ecd_tensor_file_resolved(job->from, &f->x, diag);
     if (!status)
-        status = ecd_tensor_file_resolved(job->to, &f->y, diag);
+        status = job->part ? ecd_job_open_part(job, job->to, &f->y, diag)
+                           : ecd_tensor_file_resolved(job->to, &f->y, diag);
     if (!status)
         status = match(f, diag);
-    if (!status && !job->torch)
+    if (!status && !job->torch && !job->part)
         status = compare_headers(f, diag);
     return status;
 }

@@ -4,22 +4,12 @@
 
 #include "base/process.h"
 
-static ecd_status open_component(const char *model, const char *name, ecd_checkpoint **out, ecd_diag *diag)
-{
-    char *path = ecd_path_join(model, name);
-    if (!path)
-        return ecd_fail_memory(diag, 0, "a path");
-    ecd_status status = ecd_checkpoint_open(path, out, diag);
-    free(path);
-    return status;
-}
-
 static ecd_status open_vae(ecd_pipeline *p, ecd_diag *diag)
 {
     ecd_checkpoint *cp = NULL;
-    ecd_status status = ecd_checkpoint_open(p->vae_path, &cp, diag);
+    ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &cp, diag);
     if (status == ECD_OK)
-        status = ecd_vae_open(p->folder.vae, cp, p->options.backend, false, &p->vae, diag);
+        status = ecd_vae_open(p->folder.vae, cp, p->options.backend, &(ecd_vae_options){0}, &p->vae, diag);
     ecd_checkpoint_close(cp);
     return status;
 }
@@ -44,7 +34,7 @@ void ecd_pipeline_vae_out(ecd_pipeline *p)
 static ecd_status measure_vae(ecd_pipeline *p, ecd_diag *diag)
 {
     ecd_checkpoint *cp = NULL;
-    ecd_status status = ecd_checkpoint_open(p->vae_path, &cp, diag);
+    ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &cp, diag);
     if (status == ECD_OK)
         status = ecd_vae_measure(p->folder.vae, cp, p->options.backend, p->height, p->width, &p->vae_info,
                                  &p->vae_bytes, diag);
@@ -100,9 +90,9 @@ static ecd_status fit(ecd_pipeline *p, const ecd_transformer_info *t, ecd_diag *
     return ECD_OK;
 }
 
-static ecd_status open_transformer(ecd_pipeline *p, const char *model, ecd_diag *diag)
+static ecd_status open_transformer(ecd_pipeline *p, ecd_diag *diag)
 {
-    ecd_status status = open_component(model, "transformer", &p->weights, diag);
+    ecd_status status = ecd_model_folder_weights(&p->folder, "transformer", &p->weights, diag);
     if (status != ECD_OK)
         return status;
     ecd_transformer_options options = {
@@ -121,21 +111,19 @@ static ecd_status open_transformer(ecd_pipeline *p, const char *model, ecd_diag 
 
 // The VAE is measured before the transformer is planned, and read after it: a budget that is too small is refused
 // before anything is.
-static ecd_status open_parts(ecd_pipeline *p, const char *model, ecd_diag *diag)
+static ecd_status open_parts(ecd_pipeline *p, const char *model, const char *config, ecd_diag *diag)
 {
     ecd_transformer_info info;
     ecd_status status;
-    if ((status = ecd_model_folder_open(model, &p->folder, diag)) != ECD_OK ||
+    if ((status = ecd_model_folder_open_with(model, config, &p->folder, diag)) != ECD_OK ||
         (status = ecd_transformer_describe(p->folder.transformer_class, p->folder.transformer, &info, diag)) != ECD_OK)
         return status;
-    if (!(p->vae_path = ecd_path_join(model, "vae")))
-        return ecd_fail_memory(diag, 0, "a path");
     if ((status = measure_vae(p, diag)) != ECD_OK || (status = fit(p, &info, diag)) != ECD_OK)
         return status;
     p->info = info;
     if ((status = measure_vae(p, diag)) != ECD_OK) // once more: now the size is known
         return status;
-    status = open_transformer(p, model, diag);
+    status = open_transformer(p, diag);
     return status != ECD_OK ? status : try_vae(p, diag);
 }
 
@@ -147,8 +135,8 @@ ecd_status ecd_pipeline_open(const ecd_pipeline_options *options, ecd_pipeline *
     if (!p)
         return ecd_fail_memory(diag, sizeof *p, "the pipeline");
     p->options = *options;
-    p->options.model = NULL;
-    ecd_status status = open_parts(p, options->model, diag);
+    p->options.model = p->options.config = NULL;
+    ecd_status status = open_parts(p, options->model, options->config, diag);
     if (status != ECD_OK) {
         ecd_pipeline_close(p);
         return status;
@@ -166,7 +154,6 @@ void ecd_pipeline_close(ecd_pipeline *p)
     ecd_transformer_close(p->transformer);
     ecd_checkpoint_close(p->weights);
     ecd_vae_close(p->vae);
-    free(p->vae_path);
     ecd_model_folder_close(&p->folder);
     free(p);
 }

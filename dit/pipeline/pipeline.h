@@ -17,7 +17,8 @@ typedef enum ecd_vae_stay {
 } ecd_vae_stay;
 
 typedef struct ecd_pipeline_options {
-    const char *model;        // folder
+    const char *model;        // folder, or a single file of weights
+    const char *config;       // for a single file: the folder that holds what it lacks; NULL for a folder
     ecd_backend *backend;     // borrowed
     ecd_store_options store;
     int64_t max_pictures;     // largest batch that will be drawn at once

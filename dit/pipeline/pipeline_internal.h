@@ -7,7 +7,6 @@
 
 struct ecd_pipeline {
     ecd_pipeline_options options; // model not kept
-    char *vae_path;               // owned
     ecd_model_folder folder;
     ecd_checkpoint *weights; // the transformer's: its store borrows from it
     ecd_transformer *transformer;

@@ -1,0 +1,385 @@
+#define _GNU_SOURCE
+#include "weights/component.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights/checkpoint_internal.h"
+#include "weights/coded.h"
+#include "weights/component_names.h"
+#include "weights/rename.h"
+
+enum { NAME_BYTES = 1024 };
+
+typedef struct selection {
+    ecd_checkpoint *cp;
+    ecd_checkpoint before; // the tensors under the file's own names, indexed
+    const ecd_component_names *names;
+    const char *prefix;
+    long last; // level
+    ecd_diag *diag;
+} selection;
+
+static bool starts_with(const char *text, const char *start)
+{
+    return !strncmp(text, start, strlen(start));
+}
+
+// A tensor that stands behind the prefix and tells that the component is there; NULL if none does.
+static const ecd_tensor *find_marker(const ecd_checkpoint *cp, const ecd_component_names *names, const char *prefix)
+{
+    for (size_t i = 0; i < cp->count; i++) {
+        const char *name = cp->tensors[i].name;
+        for (int k = 0; starts_with(name, prefix) && k < ECD_COMPONENT_WAYS && names->markers[k]; k++)
+            if (starts_with(name + strlen(prefix), names->markers[k]))
+                return &cp->tensors[i];
+    }
+    return NULL;
+}
+
+static ecd_status choose_prefix(selection *s)
+{
+    const ecd_tensor *found = NULL;
+    for (int i = 0; i < ECD_COMPONENT_WAYS && s->names->prefixes[i]; i++) {
+        const ecd_tensor *marker = find_marker(s->cp, s->names, s->names->prefixes[i]);
+        if (marker && found)
+            return ecd_tensor_fail(marker, s->diag, "is of a second %s, beside that of %.200s: expected one in a file",
+                                   s->names->component, found->name);
+        if (!marker)
+            continue;
+        found = marker;
+        s->prefix = s->names->prefixes[i];
+    }
+    return ECD_OK;
+}
+
+// Where a component has no prefix, what has one is another's.
+static bool is_others(const char *name)
+{
+    for (int c = 0; c < ECD_COMPONENTS; c++)
+        for (int i = 0; i < ECD_COMPONENT_WAYS && ecd_component_table[c].prefixes[i]; i++) {
+            const char *prefix = ecd_component_table[c].prefixes[i];
+            if (*prefix && starts_with(name, prefix))
+                return true;
+        }
+    return false;
+}
+
+// The tensor's name within the component; NULL if it is not the component's.
+static const char *name_within(const selection *s, const ecd_tensor *tensor)
+{
+    size_t length = strlen(s->prefix);
+    if (!length)
+        return is_others(tensor->name) ? NULL : tensor->name;
+    return starts_with(tensor->name, s->prefix) ? tensor->name + length : NULL;
+}
+
+static long last_level(const selection *s)
+{
+    long last = 0;
+    for (size_t i = 0; s->names->levels && i < s->cp->count; i++) {
+        const char *name = name_within(s, &s->cp->tensors[i]);
+        long level = name ? ecd_rename_number(s->names->levels, name) : -1;
+        last = level > last ? level : last;
+    }
+    return last;
+}
+
+// Rows first .. end - 1 of a tensor, where they lie.
+static ecd_tensor rows_of(const ecd_tensor *whole, int64_t first, int64_t end)
+{
+    ecd_tensor part = *whole;
+    uint64_t row = whole->shape[0] ? whole->count / (uint64_t)whole->shape[0] : 0, skipped = (uint64_t)first * row;
+    part.shape[0] = end - first;
+    part.count = (uint64_t)(end - first) * row;
+    if (whole->encoding == ECD_ENCODING_RAW) {
+        uint64_t size = ecd_dtype_size(whole->dtype);
+        part.data = whole->data ? whole->data + skipped * size : NULL;
+        part.offset_bytes += skipped * size;
+        part.size_bytes = part.count * size;
+        return part;
+    }
+    part.first = whole->first + skipped;
+    if (whole->encoding == ECD_ENCODING_ECF8) { // the container is all of it
+        part.whole = whole->whole ? whole->whole : whole->count;
+        return part;
+    }
+    uint64_t nibbles = part.first / 2 - whole->first / 2;
+    part.data = whole->data ? whole->data + nibbles : NULL;
+    part.offset_bytes += nibbles;
+    part.size_bytes = (part.first + part.count + 1) / 2 - part.first / 2;
+    return part;
+}
+
+// The rows of the module's weight, which say how its other tensors are to be cut.
+static int64_t module_rows(const selection *s, const ecd_tensor *tensor)
+{
+    char name[NAME_BYTES];
+    const char *dot = strrchr(tensor->name, '.');
+    int length = dot ? snprintf(name, sizeof name, "%.*s.weight", (int)(dot - tensor->name), tensor->name) : -1;
+    const ecd_tensor *weight =
+        length > 0 && (size_t)length < sizeof name ? ecd_checkpoint_find(&s->before, name) : NULL;
+    if (!weight || weight->flat || !weight->dims)
+        weight = tensor;
+    return weight->dims ? weight->shape[0] : 1;
+}
+
+// How the tensor of a module of `rows` rows is cut.
+typedef enum cut {
+    CUT_NOT,    // one value for all
+    CUT_ROWS,   // a row (or value) a row
+    CUT_BLOCKS, // a row for each 128
+    CUT_UNKNOWN,
+} cut;
+
+static cut cut_of(const ecd_tensor *t, int64_t rows)
+{
+    int64_t blocks = (rows + ECD_SCALE_BLOCK_SIZE - 1) / ECD_SCALE_BLOCK_SIZE;
+    if (t->dims && t->shape[0] == rows)
+        return CUT_ROWS;
+    if (t->count == 1 && t->dims < 2)
+        return CUT_NOT;
+    if (t->dims == 2 && t->shape[0] == blocks)
+        return CUT_BLOCKS;
+    return t->count <= 1 ? CUT_NOT : CUT_UNKNOWN;
+}
+
+// What belongs to rows first .. end - 1 of the module.
+static ecd_status part_of(const selection *s, const ecd_tensor *t, int64_t rows, int64_t first, int64_t end,
+                          ecd_tensor *out)
+{
+    char shape[160];
+    const int64_t block = ECD_SCALE_BLOCK_SIZE;
+    *out = *t;
+    switch (cut_of(t, rows)) {
+    case CUT_NOT: return ECD_OK;
+    case CUT_ROWS: *out = rows_of(t, first, end); return ECD_OK;
+    case CUT_BLOCKS:
+        if (first % block && first / block != (end - 1) / block)
+            return ecd_tensor_fail(t, s->diag,
+                                   "scales of %d rows each: rows %lld to %lld begin within one, expected a multiple",
+                                   ECD_SCALE_BLOCK_SIZE, (long long)first, (long long)end - 1);
+        *out = rows_of(t, first / block, (end + block - 1) / block);
+        return ECD_OK;
+    default:
+        return ecd_tensor_fail(t, s->diag, "shape %s, expected one value, or %lld rows as the module's weight has",
+                               ecd_tensor_shape_text(t, shape, sizeof shape), (long long)rows);
+    }
+}
+
+static ecd_status add(selection *s, const char *name, ecd_tensor *tensor, const ecd_tensor *from)
+{
+    tensor->own_name = from->name;
+    ecd_status status = ecd_checkpoint_add(s->cp, name, strlen(name), tensor, s->diag);
+    if (!status)
+        ecd_names_squeeze(&s->cp->tensors[s->cp->count - 1]);
+    return status;
+}
+
+static int parts_in(const ecd_component_rule *rule)
+{
+    int count = 0;
+    while (count < ECD_COMPONENT_PARTS && rule->to[count])
+        count++;
+    return count;
+}
+
+static ecd_status add_parts(selection *s, const ecd_component_rule *rule, const ecd_tensor *t, const char *within)
+{
+    char name[NAME_BYTES];
+    int64_t rows = module_rows(s, t), sum = 0, first = 0;
+    int count = parts_in(rule);
+    for (int i = 0; i < count; i++)
+        sum += rule->shares[i];
+    if (rows < sum || rows % sum)
+        return ecd_tensor_fail(t, s->diag, "of a module of %lld rows, expected a multiple of %lld: it holds %d",
+                               (long long)rows, (long long)sum, count);
+    for (int i = 0; i < count; i++) {
+        ecd_tensor part;
+        int64_t end = first + rows / sum * rule->shares[i];
+        ecd_status status = part_of(s, t, rows, first, end, &part);
+        if (status)
+            return status;
+        if (!ecd_rename(rule->from, rule->to[i], within, s->last, name, sizeof name))
+            return ecd_tensor_fail(t, s->diag, "a name of more than %d characters", NAME_BYTES - 1);
+        if ((status = add(s, name, &part, t)))
+            return status;
+        first = end;
+    }
+    return ECD_OK;
+}
+
+// Decoded elements, first rows last: a copy, which the checkpoint keeps.
+static ecd_status swap_halves(selection *s, const ecd_tensor *t, ecd_tensor *out)
+{
+    uint64_t size = t->count * ecd_dtype_size(t->dtype), half = size / 2;
+    uint8_t *swapped = malloc(size + 1), *plain = NULL, *tables = NULL;
+    const uint8_t *from = t->data;
+    ecd_status status = swapped ? ECD_OK : ecd_fail_memory(s->diag, size, "a tensor's halves");
+    if (!status && t->encoding != ECD_ENCODING_RAW) {
+        ecd_coded coded;
+        plain = malloc(size + 1);
+        tables = malloc(ECF8_DECODER_MAX_BYTES);
+        status = plain && tables ? ecd_coded_open(t, t->data, t->size_bytes, &coded, s->diag)
+                                 : ecd_fail_memory(s->diag, size, "a tensor's halves");
+        if (!status)
+            status = ecd_coded_decode(&coded, plain, true, tables, ECF8_DECODER_MAX_BYTES, s->diag);
+        from = plain;
+    }
+    if (!status && size) {
+        memcpy(swapped, from + half, half);
+        memcpy(swapped + half, from, half);
+    }
+    free(plain);
+    free(tables);
+    if (status) {
+        free(swapped);
+        return status;
+    }
+    *out = *t;
+    out->encoding = ECD_ENCODING_RAW;
+    out->group = NULL;
+    out->first = out->whole = 0;
+    out->data = swapped;
+    out->size_bytes = size;
+    return ecd_checkpoint_keep(s->cp, swapped, s->diag);
+}
+
+static ecd_status add_swapped(selection *s, const ecd_component_rule *rule, const ecd_tensor *t, const char *within)
+{
+    char name[NAME_BYTES];
+    int64_t rows = module_rows(s, t);
+    ecd_tensor out = *t;
+    ecd_status status = ECD_OK;
+    cut how = cut_of(t, rows);
+    if (how == CUT_BLOCKS && t->shape[0] == 1) // one block holds both
+        how = CUT_NOT;
+    bool even = rows % 2 == 0 && (how != CUT_BLOCKS || rows / 2 % ECD_SCALE_BLOCK_SIZE == 0);
+    if (!even && how != CUT_NOT)
+        return ecd_tensor_fail(t, s->diag,
+                               "of a module of %lld rows, whose halves stand for two things: expected an even number%s",
+                               (long long)rows, how == CUT_BLOCKS ? " of blocks" : "");
+    if (how == CUT_UNKNOWN)
+        return part_of(s, t, rows, 0, rows / 2, &out); // says so
+    if (how != CUT_NOT)
+        status = swap_halves(s, t, &out);
+    if (!status && !ecd_rename(rule->from, rule->to[0], within, s->last, name, sizeof name))
+        status = ecd_tensor_fail(t, s->diag, "a name of more than %d characters", NAME_BYTES - 1);
+    return status ? status : add(s, name, &out, t);
+}
+
+// Names that no rule knows stay: scales' markers, diffusers' own, and what nobody will ask for.
+static ecd_status add_renamed(selection *s, const ecd_tensor *t, const char *within)
+{
+    char name[NAME_BYTES];
+    ecd_tensor same = *t;
+    for (size_t i = 0; i < s->names->rule_count; i++) {
+        const ecd_component_rule *rule = &s->names->rules[i];
+        if (!ecd_rename(rule->from, rule->to[0], within, s->last, name, sizeof name))
+            continue;
+        if (rule->swapped)
+            return add_swapped(s, rule, t, within);
+        return rule->to[1] ? add_parts(s, rule, t, within) : add(s, name, &same, t);
+    }
+    return add(s, within, &same, t);
+}
+
+// The old names are what own_name points at: they are kept, or go with the tensors that are others'.
+static ecd_status let_go(selection *s, ecd_status status)
+{
+    for (size_t i = 0; i < s->before.count; i++) {
+        char *name = (char *)(uintptr_t)s->before.tensors[i].name;
+        if (status || !name_within(s, &s->before.tensors[i]))
+            free(name);
+        else
+            status = ecd_checkpoint_keep(s->cp, name, s->diag);
+    }
+    free(s->before.tensors);
+    free(s->before.by_name);
+    return status;
+}
+
+// Is there anything to rename or to leave out?
+static bool changes(const selection *s)
+{
+    char name[NAME_BYTES];
+    bool any = *s->prefix;
+    for (size_t i = 0; !any && i < s->cp->count; i++) {
+        const char *within = name_within(s, &s->cp->tensors[i]);
+        any = !within;
+        for (size_t k = 0; !any && k < s->names->rule_count; k++)
+            any = ecd_rename(s->names->rules[k].from, s->names->rules[k].to[0], within, s->last, name, sizeof name);
+    }
+    return any;
+}
+
+ecd_status ecd_component_select(ecd_checkpoint *cp, const char *component, bool *found, ecd_diag *diag)
+{
+    selection s = {.cp = cp, .names = ecd_component_names_of(component), .diag = diag};
+    *found = false;
+    if (!s.names)
+        return ECD_OK;
+    ecd_status status = choose_prefix(&s);
+    if (status || !s.prefix)
+        return status;
+    *found = true;
+    s.last = last_level(&s);
+    if (!changes(&s))
+        return ECD_OK;
+    s.before.tensors = cp->tensors;
+    s.before.count = cp->count;
+    s.before.by_name = cp->by_name;
+    cp->tensors = NULL;
+    cp->by_name = NULL;
+    cp->count = cp->capacity = 0;
+    for (size_t i = 0; !status && i < s.before.count; i++) {
+        const ecd_tensor *t = &s.before.tensors[i];
+        const char *within = name_within(&s, t);
+        if (within)
+            status = add_renamed(&s, t, within);
+    }
+    status = let_go(&s, status);
+    cp->names = s.names;
+    cp->prefix = s.prefix;
+    cp->last_level = s.last;
+    return status ? status : ecd_checkpoint_index(cp, diag);
+}
+
+bool ecd_checkpoint_own_name(const ecd_checkpoint *cp, const char *name, char *out, size_t room)
+{
+    int length = cp->names ? snprintf(out, room, "%s", cp->prefix) : -1;
+    if (length < 0 || (size_t)length >= room)
+        return false;
+    for (size_t i = 0; i < cp->names->rule_count; i++)
+        for (int k = 0; k < ECD_COMPONENT_PARTS && cp->names->rules[i].to[k]; k++)
+            if (ecd_rename_back(cp->names->rules[i].from, cp->names->rules[i].to[k], name, cp->last_level, out + length,
+                                room - (size_t)length))
+                return true;
+    int rest = snprintf(out + length, room - (size_t)length, "%s", name);
+    return *cp->prefix && rest >= 0 && (size_t)(length + rest) < room;
+}
+
+char *ecd_component_beside(const char *file, const char *component)
+{
+    const ecd_component_names *names = ecd_component_names_of(component);
+    const char *slash = strrchr(file, '/');
+    char *folder = slash ? strndup(file, (size_t)(slash - file) + 1) : strdup(".");
+    for (int i = 0; folder && names && i < ECD_COMPONENT_WAYS && names->beside[i]; i++) {
+        char *path = ecd_path_join(folder, names->beside[i]);
+        if (path && ecd_path_exists(path)) {
+            free(folder);
+            return path;
+        }
+        free(path);
+    }
+    free(folder);
+    return NULL;
+}
+
+bool ecd_component_is_file(const char *path)
+{
+    size_t length = strlen(path), end = strlen(".safetensors");
+    return ecd_path_exists(path) && !ecd_path_is_folder(path) &&
+           (ecd_torch_named(path) || (length > end && !strcmp(path + length - end, ".safetensors")));
+}
