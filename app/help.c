@@ -99,8 +99,8 @@ static const char verify_text[] =
     "ecdit verify --pictures [MODEL] [options]: does it draw the same bytes, whatever holds its weights?\n"
     "\n"
     "Draws three pictures from compressed and from raw weights, by one thread and by all, alone and in a batch, under\n"
-    "memory budgets from the smallest possible up, at every CPU level, and compares their SHA-256. Levels may differ\n"
-    "from each other in the last bit, which is told.\n"
+    "memory budgets from the smallest possible up, at every CPU level, and compares their SHA-256. (Levels may differ\n"
+    "where a library computes BF16 or the CPU has no fused multiply-adds; then that is told.)\n"
     "  --steps N         denoising steps (2)\n"
     "  --backend NAME, --compute TYPE, --threads N, --json as ecdit generate has them\n"
     "  --scratch DIR     for the model's other form (in the cache folder), which streams where memory is short\n";

@@ -2,7 +2,8 @@
 //
 // For every CPU level, the same pictures are drawn from compressed and from raw weights, by one thread and by all,
 // alone and in a batch, under memory budgets from the least that works to none, each time in a process of its own
-// (bench-run). ecd_bench_measure compares the hashes.
+// (bench-run). ecd_bench_measure compares the hashes; levels must agree too, unless a library computes at one of them or
+// the CPU lacks fused multiply-adds (docs/NUMERICS.md).
 #define _GNU_SOURCE
 #include "app/verify_pictures.h"
 
@@ -32,6 +33,7 @@ typedef struct check {
     cJSON *levels;
     ecd_bench_hash first[BATCH]; // of the first level
     const char *first_level;
+    bool library; // computes at some level
 } check;
 
 static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *diag)
@@ -132,11 +134,8 @@ static ecd_status draw_ways(check *c, const char *level, ecd_bench_path path, ec
     return status;
 }
 
-static bool report_level(check *c, const char *level, int runs)
+static bool report_level(check *c, const char *level, int runs, bool same)
 {
-    bool same = true;
-    for (int i = 0; i < BATCH; i++)
-        same = same && !strcmp(c->bench.hashes[i].sha256, c->first[i].sha256);
     if (!c->bench.settings.json) {
         printf("%-7s the same %d pictures in %d runs: 1 and %" PRId64
                " threads, alone and in a batch, ecf8 from %.0fM and raw from %.0fM of memory up%s%s\n",
@@ -156,6 +155,24 @@ static bool report_level(check *c, const char *level, int runs)
     return ok && cJSON_AddItemToArray(c->levels, item);
 }
 
+// Whether the level drew what the first one did; a difference where there may be none is a fault.
+static ecd_status compare_levels(check *c, const char *level, bool *same, ecd_diag *diag)
+{
+    c->library = c->library || strstr(c->bench.context.detail, "oneDNN");
+    *same = true;
+    if (!c->first_level) {
+        memcpy(c->first, c->bench.hashes, sizeof c->first);
+        c->first_level = level;
+    }
+    for (int i = 0; i < BATCH; i++) {
+        *same = *same && !strcmp(c->bench.hashes[i].sha256, c->first[i].sha256);
+        if (!*same && ecd_cpu_has_fma() && !c->library)
+            return ecd_fail(diag, ECD_DATA, "picture %d: %s drew sha256 %s, but %s drew %s", i, level,
+                            c->bench.hashes[i].sha256, c->first_level, c->first[i].sha256);
+    }
+    return ECD_OK;
+}
+
 static ecd_status check_level(check *c, const char *level, ecd_diag *diag)
 {
     const int before = c->drawn;
@@ -167,11 +184,11 @@ static ecd_status check_level(check *c, const char *level, ecd_diag *diag)
         if (status)
             return status;
     }
-    if (!c->first_level) {
-        memcpy(c->first, c->bench.hashes, sizeof c->first);
-        c->first_level = level;
-    }
-    return report_level(c, level, c->drawn - before) ? ECD_OK : ecd_fail_memory(diag, 0, "the report");
+    bool same;
+    ecd_status status = compare_levels(c, level, &same, diag);
+    if (status)
+        return status;
+    return report_level(c, level, c->drawn - before, same) ? ECD_OK : ecd_fail_memory(diag, 0, "the report");
 }
 
 static ecd_status print_json(check *c, ecd_diag *diag)

@@ -69,6 +69,16 @@ ecd_cpu_level ecd_cpu(void)
     return (ecd_cpu_level)atomic_load(&level_in_use);
 }
 
+bool ecd_cpu_has_fma(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
 bool ecd_cpu_has_bf16(void)
 {
 #if defined(__x86_64__)

@@ -19,6 +19,7 @@ ecd_status ecd_cpu_init(ecd_diag *diag);
 
 ecd_cpu_level ecd_cpu_detect(void); // the highest level of this CPU
 ecd_cpu_level ecd_cpu(void);        // the level to use
+bool ecd_cpu_has_fma(void);         // fused multiply-adds, at any level: all levels then give the same bits
 bool ecd_cpu_has_bf16(void);        // AVX512_BF16 or AMX-BF16 at the level in use: BF16 products pay
 const char *ecd_cpu_level_name(ecd_cpu_level level);
 

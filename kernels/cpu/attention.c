@@ -66,7 +66,7 @@ static void soften(const job *j, const block *b, tile *t, int64_t row)
 {
     float *logit = b->logits + row * KEYS;
     int64_t key = b->first, keys = b->keys;
-    vf scale = vsplat(j->op->scale), most = vsplat(-INFINITY), sum = {0};
+    vf scale = vsplat(j->op->scale), most = vsplat(-INFINITY), sum[SUM_VECTORS] = {0};
     int64_t seen = j->op->causal && t->first + row + 1 - key < keys ? t->first + row + 1 - key : keys;
     for (int64_t i = 0; i < keys; i += LANES) {
         vf v = vload(logit + i) * scale;
@@ -83,7 +83,7 @@ static void soften(const job *j, const block *b, tile *t, int64_t row)
     for (int64_t i = 0; i < keys; i += LANES) {
         vf v = vexp(vload(logit + i) - vsplat(base));
         vstore(logit + i, v);
-        sum += v;
+        sum[i / LANES % SUM_VECTORS] += v;
     }
     vf shrink = vexp(vsplat(t->largest[row] - base));
     t->largest[row] = largest;

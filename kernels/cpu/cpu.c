@@ -102,6 +102,8 @@ static ecd_backend_ops level_ops(ecd_cpu_level level)
     };
     ecd_cpu_fill_scalar(&ops);
 #if defined(__x86_64__)
+    if (ecd_cpu_has_fma())
+        ecd_cpu_fill_fused(&ops);
     if (level >= ECD_CPU_AVX2)
         ecd_cpu_fill_avx2(&ops);
     if (level >= ECD_CPU_AVX512)

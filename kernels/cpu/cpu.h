@@ -53,6 +53,7 @@ void ecd_cpu_parts_done(ecd_backend *be, const char *failure);
 
 // Fills the operations that are compiled for a level.
 void ecd_cpu_fill_scalar(ecd_backend_ops *ops);
+void ecd_cpu_fill_fused(ecd_backend_ops *ops); // vectors of the same width, with fused multiply-adds
 void ecd_cpu_fill_avx2(ecd_backend_ops *ops);
 void ecd_cpu_fill_avx512(ecd_backend_ops *ops);
 void ecd_cpu_fill_wide(ecd_backend_ops *ops); // vectors of AVX-512's width on AVX2, for tests (ECD_BUILD_WIDE)

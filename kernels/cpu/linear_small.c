@@ -3,32 +3,35 @@
 
 enum { SLICE = 64 }; // output channels of a part
 
-// sums[r * SLICE] = x[r] . w[channel] for `rows` rows, a constant at each call. A row has two sums of its own, of even
-// and odd vectors, so its order does not depend on the rows beside it.
+// sums[r * SLICE] = x[r] . w[channel] for `rows` rows, a constant at each call. A row has sums of its own (simd.h, vsum),
+// so its order does not depend on the rows beside it.
 ALWAYS_INLINE void dot_rows(const int rows, const ecd_dtype dtype, const ecd_linear_job *j, int64_t channel,
                             const float *x, int64_t stride, float *sums)
 {
     const ecd_weight *scaled = ecd_block_scaled(j->op->w);
     int64_t cols = j->op->w->cols, k = 0;
-    vf even[ECD_LINEAR_SMALL] = {0}, odd[ECD_LINEAR_SMALL] = {0};
-    for (; k + 2 * LANES <= cols; k += 2 * LANES) {
-        vf first = ecd_widen(dtype, &j->pack, scaled, channel, k, LANES);
-        vf second = ecd_widen(dtype, &j->pack, scaled, channel, k + LANES, LANES);
+    vf sum[ECD_LINEAR_SMALL][SUM_VECTORS] = {0}, w[SUM_VECTORS];
+    for (; k + SUM_LANES <= cols; k += SUM_LANES) {
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            even[r] = vfma(vload(x + r * stride + k), first, even[r]);
-            odd[r] = vfma(vload(x + r * stride + k + LANES), second, odd[r]);
-        }
-    }
-    for (; k < cols; k += LANES) {
-        vf w = ecd_widen(dtype, &j->pack, scaled, channel, k, cols - k);
+        for (int i = 0; i < SUM_VECTORS; i++)
+            w[i] = ecd_widen(dtype, &j->pack, scaled, channel, k + i * LANES, LANES);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++)
-            even[r] = vfma(vload_some(ECD_F32, x + r * stride + k, cols - k), w, even[r]);
+#pragma GCC unroll 4
+            for (int i = 0; i < SUM_VECTORS; i++)
+                sum[r][i] = vfma(vload(x + r * stride + k + i * LANES), w[i], sum[r][i]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; k < cols && i < SUM_VECTORS; i++) { // zeros are added to all lanes past the end: so -0 becomes 0
+        int64_t at = k + i * LANES, left = cols - at;
+        w[i] = left > 0 ? ecd_widen(dtype, &j->pack, scaled, channel, at, left) : (vf){0};
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+            sum[r][i] = vfma(left > 0 ? vload_some(ECD_F32, x + r * stride + at, left) : (vf){0}, w[i], sum[r][i]);
     }
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++)
-        sums[r * SLICE] = vsum(even[r] + odd[r]);
+        sums[r * SLICE] = vsum(sum[r]);
 }
 
 ALWAYS_INLINE void dot_type(const int rows, const ecd_linear_job *j, int64_t first, int64_t channels, const float *x,

@@ -13,12 +13,13 @@ typedef struct norm_job {
 // sum of (x - mean)^power for power 1 or 2, over a row.
 ALWAYS_INLINE float sum_row(const float *x, int64_t cols, float mean, const int power)
 {
-    vf sum = {0}, centre = vsplat(mean);
+    vf sum[SUM_VECTORS] = {0}, centre = vsplat(mean);
     int64_t c = 0;
-    for (; c + LANES <= cols; c += LANES) {
-        vf v = vload(x + c) - centre;
-        sum = power == 2 ? vfma(v, v, sum) : sum + v;
-    }
+    for (; c + SUM_LANES <= cols; c += SUM_LANES)
+        for (int i = 0; i < SUM_VECTORS; i++) {
+            vf v = vload(x + c + i * LANES) - centre;
+            sum[i] = power == 2 ? vfma(v, v, sum[i]) : sum[i] + v;
+        }
     float total = vsum(sum);
     for (; c < cols; c++)
         total += power == 2 ? (x[c] - mean) * (x[c] - mean) : x[c] - mean;

@@ -14,9 +14,11 @@ typedef struct job {
 // Normalises a head in place; v is readable up to whole vectors, zeros after head_dim.
 static void normalise(const ecd_rope *op, float *v)
 {
-    vf sum = {0};
-    for (int64_t d = 0; d < op->head_dim; d += LANES)
-        sum = vfma(vload(v + d), vload(v + d), sum);
+    vf sum[SUM_VECTORS] = {0};
+    for (int64_t d = 0; d < op->head_dim; d += LANES) {
+        vf *to = &sum[d / LANES % SUM_VECTORS];
+        *to = vfma(vload(v + d), vload(v + d), *to);
+    }
     vf inverse = vsplat(1.0f / sqrtf(vsum(sum) / (float)op->head_dim + op->eps));
     for (int64_t d = 0; d < op->head_dim; d += LANES)
         vstore(v + d, vload(v + d) * inverse * vload_some(ECD_F32, op->gamma + d, op->head_dim - d));

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX2__)
+#if defined(__AVX2__) || defined(__FMA__)
 #include <immintrin.h>
 #endif
 
@@ -66,14 +66,17 @@ ALWAYS_INLINE void vstore(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
-// a b + c, rounded once where the level has the instruction. Contraction is off, and this the only one: a compiler that
-// contracts by itself does it in one copy of a kernel and not in another, and the bits of a row depend on the batch.
+// a b + c, rounded once wherever the CPU has the instruction, so that all levels give the same bits. Contraction is off,
+// and this the only one: a compiler that contracts by itself does it in one copy of a kernel and not in another, and the
+// bits of a row depend on the batch.
 ALWAYS_INLINE vf vfma(vf a, vf b, vf c)
 {
 #if defined(__AVX512F__) && LANES == 16
     return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__FMA__) && LANES == 8
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__FMA__) && LANES == 4
+    return (vf)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
 #elif defined(__FMA__) && LANES == 16
     __m256 x[2], y[2], z[2];
     memcpy(x, &a, sizeof a);
@@ -99,10 +102,17 @@ ALWAYS_INLINE vf vmax(vf a, vf b)
     return vselect(a > b, a, b);
 }
 
-ALWAYS_INLINE float vsum(vf v)
+// A sum along a row is kept in 16 lanes whatever the level's vectors are: element i is added to lane i % 16. vsum adds
+// the lanes up in one order, so that all levels give the same bits.
+enum { SUM_LANES = 16, SUM_VECTORS = SUM_LANES / LANES };
+
+ALWAYS_INLINE float vsum(vf sum[SUM_VECTORS])
 {
     float lane[LANES];
-    vstore(lane, v);
+    for (int half = SUM_VECTORS / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            sum[i] += sum[i + half];
+    vstore(lane, sum[0]);
     for (int half = LANES / 2; half; half /= 2)
         for (int i = 0; i < half; i++)
             lane[i] += lane[i + half];

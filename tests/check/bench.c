@@ -50,8 +50,61 @@ static void time_conv(ecd_backend *be, int64_t side, int64_t in, int64_t out_cha
     free(out);
 }
 
+// Best of several calls, in milliseconds.
+static double best_of(ecd_backend *be, void (*call)(ecd_backend *be, const void *op), const void *op)
+{
+    double best = 1e9;
+    for (int i = 0; i < 12; i++) {
+        uint64_t start = ecd_now_ns();
+        call(be, op);
+        double ms = (double)(ecd_now_ns() - start) * 1e-6;
+        best = ms < best ? ms : best;
+    }
+    return best;
+}
+
+static void call_norm(ecd_backend *be, const void *op)
+{
+    be->ops->norm(be, op);
+}
+
+static void call_attention(ecd_backend *be, const void *op)
+{
+    be->ops->attention(be, op);
+}
+
+static void time_norm(ecd_backend *be, int64_t rows, int64_t cols)
+{
+    float *x = calloc((size_t)(rows * cols), 4), *vectors = calloc((size_t)cols, 4);
+    void *out = calloc((size_t)(rows * cols), 4);
+    ecd_norm op = {.x = x, .rows = rows, .cols = cols, .eps = 1e-6f, .shift = vectors, .scale = vectors,
+                   .group_rows = rows, .mod_stride = cols, .out = out};
+    printf("norm    %5lld rows of %4lld    %d thread(s) %8.3f ms\n", (long long)rows, (long long)cols, be->threads,
+           best_of(be, call_norm, &op));
+    free(x);
+    free(vectors);
+    free(out);
+}
+
+static void time_attention(ecd_backend *be, int64_t heads, int64_t dim, int64_t tokens)
+{
+    size_t count = (size_t)(heads * dim * tokens);
+    char *x = calloc(count, 4), *out = calloc(count, 4);
+    ecd_attention op = {.batch = 1, .heads = heads, .head_dim = dim, .q_tokens = tokens, .kv_tokens = tokens,
+                        .q = x, .k = x, .v = x, .out = out, .scale = 0.1f};
+    printf("attention %2lld heads of %2lld, %4lld tokens %d thread(s) %8.3f ms\n", (long long)heads, (long long)dim,
+           (long long)tokens, be->threads, best_of(be, call_attention, &op));
+    free(x);
+    free(out);
+}
+
 void ecd_check_bench(ecd_check *check)
 {
+    static const int64_t norms[][2] = {{64, 384}, {256, 1152}}, attentions[][3] = {{6, 64, 64}, {16, 72, 256}};
+    for (int i = 0; i < 2; i++) {
+        time_norm(check->one, norms[i][0], norms[i][1]);
+        time_attention(check->one, attentions[i][0], attentions[i][1], attentions[i][2]);
+    }
     static const int64_t linears[][3] = {{2, 384, 2304},   {64, 384, 1152},   {128, 384, 1152},  {128, 384, 1536},
                                          {128, 1536, 384}, {256, 1152, 4608}, {256, 4608, 1152}, {1024, 1152, 1152}};
     static const int64_t convs[][3] = {{16, 128, 128}, {64, 64, 64}, {128, 32, 32}, {64, 512, 512}, {256, 128, 128}};

@@ -5,10 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
-#include "kernels/cpu/cpu.h"
-
-enum { CANARY = 256, SKIPPED = 77 };
+enum { CANARY = 256 };
 
 float ecd_check_random(ecd_check *check)
 {
@@ -95,6 +92,43 @@ void ecd_check_close(ecd_check *check, const char *what, const float *expected, 
     ecd_check_true(check, text, same_kind && worst <= check->tolerance);
 }
 
+bool ecd_check_same(const void *a, const void *b, size_t count, size_t element_bytes)
+{
+    const char *x = a, *y = b;
+    for (size_t i = 0; i < count; i++, x += element_bytes, y += element_bytes) {
+        if (!memcmp(x, y, element_bytes))
+            continue;
+        float v[2];
+        uint16_t half[2];
+        memcpy(half, x, sizeof *half);
+        memcpy(half + 1, y, sizeof *half);
+        for (int k = 0; k < 2; k++)
+            v[k] = ecd_from_bf16(half[k]);
+        if (element_bytes == sizeof *v) {
+            memcpy(v, x, sizeof *v);
+            memcpy(v + 1, y, sizeof *v);
+        }
+        if (!isnan(v[0]) || !isnan(v[1]))
+            return false;
+    }
+    return true;
+}
+
+// Every level against what the level in use gave.
+static void compare_levels(ecd_check *check, const ecd_check_case *c, const void *x, const void *expected)
+{
+    size_t size = c->out_act ? check->one->act_bytes : 4;
+    char text[160];
+    for (int i = 0; i < check->level_count; i++) {
+        ecd_guarded out = ecd_guarded_new(c->out * size, size);
+        memset(out.data, 0, c->out * size);
+        c->run(check->levels[i], c->parameters, x, out.data);
+        snprintf(text, sizeof text, "%s: equal bits at %s, and canaries", c->what, check->level_names[i]);
+        ecd_check_true(check, text, ecd_check_same(expected, out.data, c->out, size) && ecd_guarded_intact(&out));
+        ecd_guarded_free(&out);
+    }
+}
+
 float *ecd_check_values(ecd_check *check, size_t count)
 {
     float *values = malloc(count * sizeof *values);
@@ -124,75 +158,18 @@ void ecd_check_run(ecd_check *check, const ecd_check_case *c)
     snprintf(text, sizeof text, "%s: equal bits with two threads, and canaries", c->what);
     ecd_check_true(check, text, !memcmp(one.data, two.data, c->out * size) && ecd_guarded_intact(&one) &&
                                     ecd_guarded_intact(&two) && ecd_guarded_intact(&from));
+    compare_levels(check, c, from.data, one.data);
     free(expected);
     ecd_guarded_free(&from);
     ecd_guarded_free(&one);
     ecd_guarded_free(&two);
 }
 
-// Products by oneDNN where it has them, whatever pays on this machine; false where it is not built in.
-static bool prefer_onednn(ecd_check *check)
+void ecd_check_all(ecd_check *check)
 {
-    ecd_backend *both[] = {check->one, check->two};
-    for (int i = 0; i < 2; i++)
-        ecd_cpu_of(both[i])->prefer_onednn = ecd_cpu_of(both[i])->onednn;
-    return ecd_cpu_wants_onednn(check->one);
-}
-
-static int open_all(ecd_check *check, ecd_compute compute, bool wide)
-{
-    ecd_diag diag = {0};
-    ecd_backend_options ref = {"ref", ECD_COMPUTE_F32, 1}, one = {"cpu", compute, 1}, two = {"cpu", compute, 2};
-    if (ecd_backend_open(&ref, &check->ref, &diag) || ecd_backend_open(&one, &check->one, &diag) ||
-        ecd_backend_open(&two, &check->two, &diag)) {
-        printf("FAILED to open: %s\n", diag.what);
-        return 1;
-    }
-#if defined(ECD_CHECK_WIDE)
-    if (wide) {
-        ecd_cpu_fill_wide(&ecd_cpu_of(check->one)->ops);
-        ecd_cpu_fill_wide(&ecd_cpu_of(check->two)->ops);
-    }
-#else
-    (void)wide;
-#endif
-    check->tolerance = compute == ECD_COMPUTE_BF16 ? 1.2e-2 : 4e-6;
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    bool bench = argc > 1 && !strcmp(argv[1], "bench"), wide = argc > 1 && !strcmp(argv[1], "wide");
-    bool onednn = argc > 1 && !strcmp(argv[1], "onednn");
-    ecd_diag diag = {0};
-    if (ecd_cpu_init(&diag) != ECD_OK || (wide && ecd_cpu_detect() < ECD_CPU_AVX2)) {
-        printf("skipped: %s\n", diag.status ? diag.what : "vectors of AVX-512's width are tested on AVX2");
-        return SKIPPED;
-    }
-    ecd_check check = {.random = 1};
-    for (ecd_compute compute = ECD_COMPUTE_F32; compute <= ECD_COMPUTE_BF16; compute++) {
-        if (open_all(&check, compute, wide))
-            return 1;
-        if (onednn && !prefer_onednn(&check)) {
-            printf("skipped: no oneDNN at this level\n");
-            return SKIPPED;
-        }
-        printf("%s%s%s\n", check.one->detail, wide ? ", wide" : "", onednn ? ", products by oneDNN" : "");
-        if (bench) {
-            ecd_check_bench(&check);
-        } else {
-            ecd_check_linear(&check);
-            ecd_check_vision(&check);
-            ecd_check_layout(&check);
-            ecd_check_rope(&check);
-            ecd_check_batch(&check);
-        }
-        ecd_check_true(&check, "no failure is kept",
-                       !ecd_backend_check(check.one, NULL) && !ecd_backend_check(check.two, NULL));
-        ecd_backend_close(check.ref);
-        ecd_backend_close(check.one);
-        ecd_backend_close(check.two);
-    }
-    printf("%d checks, %d failures\n", check.checks, check.failures);
-    return check.failures ? 1 : 0;
+    ecd_check_linear(check);
+    ecd_check_vision(check);
+    ecd_check_layout(check);
+    ecd_check_rope(check);
+    ecd_check_batch(check);
 }

@@ -1,11 +1,16 @@
-// Compares operations of the cpu backend with ref, bit-compares it with itself, and times it.
+// Compares operations of a backend with ref, bit-compares it with itself, and times it.
 #ifndef ECD_TESTS_CHECK_H
 #define ECD_TESTS_CHECK_H
 
 #include "kernels/backend.h"
 
+enum { ECD_CHECK_LEVELS = 4 };
+
 typedef struct ecd_check {
-    ecd_backend *ref, *one, *two; // reference; the cpu backend with one and with two threads
+    ecd_backend *ref, *one, *two; // reference; the cpu backend with one and with two threads, or another one twice
+    ecd_backend *levels[ECD_CHECK_LEVELS]; // the levels of this CPU that must give the bits of `one`
+    const char *level_names[ECD_CHECK_LEVELS];
+    int level_count; // 0 where they may differ
     double tolerance;             // relative to the largest value of the reference
     uint64_t random;
     int checks, failures;
@@ -32,8 +37,11 @@ void ecd_check_as_act(const ecd_backend *be, const float *values, size_t count, 
 void ecd_check_close(ecd_check *check, const char *what, const float *expected, const void *found, bool act,
                      size_t count);
 void ecd_check_true(ecd_check *check, const char *what, bool holds);
+// Whether `count` floats (or BF16, of 2 bytes) have equal bits; a NaN's sign and payload do not count.
+bool ecd_check_same(const void *a, const void *b, size_t count, size_t element_bytes);
 
-// Runs one operation on the same input in ref and in cpu with one and two threads: near to ref, equal bits, canaries.
+// Runs one operation on the same input in ref and in cpu with one and two threads and at each level: near to ref, equal
+// bits, canaries.
 // x: act if x_act, else f32; out: act if out_act, else f32, begun from zeros.
 typedef void (*ecd_check_runner)(ecd_backend *be, const void *parameters, const void *x, void *out);
 typedef struct ecd_check_case {
@@ -52,6 +60,7 @@ void ecd_check_vision(ecd_check *check); // convolution, group norm, norm, atten
 void ecd_check_layout(ecd_check *check); // patches, channel layouts, rows of tables, conversions
 void ecd_check_rope(ecd_check *check);
 void ecd_check_batch(ecd_check *check);  // a picture alone and among others
+void ecd_check_all(ecd_check *check);    // all of these
 void ecd_check_bench(ecd_check *check);
 
 #endif

@@ -58,6 +58,13 @@ static void compare(ecd_check *check, const char *what, ecd_linear op, const flo
     run(check->one, check->two, op, x, two.data);
     ecd_check_close(check, what, expected, one.data, act, count);
     ecd_check_true(check, "linear: two threads give the same bits", !memcmp(one.data, two.data, count * size));
+    for (int i = 0; i < check->level_count; i++) {
+        begin(&op, two.data, count, size);
+        run(check->one, check->levels[i], op, x, two.data);
+        char text[200];
+        snprintf(text, sizeof text, "%s: equal bits at %s", what, check->level_names[i]);
+        ecd_check_true(check, text, ecd_check_same(one.data, two.data, count, size));
+    }
     ecd_linear last = op;
     int64_t before = op.pictures - 1;
     last.pictures = 1;

@@ -1,5 +1,6 @@
-# Every operation of every level against ref. A level that this CPU lacks is skipped, and says so.
-add_executable(ecd_check check/check.c check/linear.c check/vision.c check/layout.c check/rope.c
+# Every operation of every level against ref, and its bits against the other levels. A level that this CPU lacks is
+# skipped, and says so. "plain" is the scalar level as CPUs without fused multiply-adds run it, "wide" AVX-512's template.
+add_executable(ecd_check check/main_cpu.c check/check.c check/linear.c check/vision.c check/layout.c check/rope.c
     check/batch.c check/bench.c)
 target_link_libraries(ecd_check PRIVATE ecd_kernels)
 if(TARGET ecd_kernels_wide)
@@ -10,9 +11,10 @@ foreach(level scalar avx2 avx512)
     add_test(NAME check_${level} COMMAND ecd_check)
     set_tests_properties(check_${level} PROPERTIES ENVIRONMENT "ECD_CPU=${level}")
 endforeach()
+add_test(NAME check_plain COMMAND ecd_check plain)
 add_test(NAME check_wide COMMAND ecd_check wide)
 add_test(NAME check_onednn COMMAND ecd_check onednn)
-set_tests_properties(check_scalar check_avx2 check_avx512 check_wide check_onednn
+set_tests_properties(check_scalar check_avx2 check_avx512 check_plain check_wide check_onednn
     PROPERTIES SKIP_RETURN_CODE 77 LABELS check TIMEOUT 300)
 
 # Times own kernels against oneDNN 3, by hand: OMP_NUM_THREADS=1 ecd_onednn_bench.

@@ -6,3 +6,4 @@ ecd_test(test_single_file unit/test_single_file.c unit/single_file.c LIBS ecd_pi
 ecd_test(test_flux unit/test_flux.c LIBS ecd_pipeline)
 ecd_test(test_pipeline unit/test_pipeline.c LIBS ecd_pipeline)
 ecd_test(test_pipeline_budget unit/test_pipeline_budget.c LIBS ecd_pipeline)
+ecd_test(test_golden unit/test_golden.c LIBS ecd_pipeline)
