@@ -46,6 +46,8 @@ void ecd_backend_close(ecd_backend *be)
 
 ecd_status ecd_backend_check(ecd_backend *be, ecd_diag *diag)
 {
+    if (be->ops->wait)
+        be->ops->wait(be);
     if (!ecd_backend_ok(be) && diag)
         *diag = be->failure;
     return be->failure.status;

@@ -160,6 +160,8 @@ typedef struct ecd_backend_ops {
     void (*upload)(ecd_backend *be, void *to, const void *from_host, size_t size_bytes);
     void (*download)(ecd_backend *be, void *to_host, const void *from, size_t size_bytes);
     void (*copy)(ecd_backend *be, void *to, const void *from, size_t size_bytes);
+    // Waits for a device's queue, whose faults are kept as failures; NULL where operations are done when they return.
+    void (*wait)(ecd_backend *be);
 
     void (*linear)(ecd_backend *be, const ecd_linear *op);
     void (*norm)(ecd_backend *be, const ecd_norm *op);
@@ -201,7 +203,7 @@ typedef struct ecd_backend_ops {
 // Every backend's own struct begins with this.
 struct ecd_backend {
     const ecd_backend_ops *ops;
-    const char *name;    // "ref", "cpu"
+    const char *name;    // "ref", "cpu", "cuda"
     const char *detail;  // what does the work: "oneDNN 3.2, avx2, f32"
     ecd_compute compute; // F32 or BF16
     size_t act_bytes;    // 4 or 2

@@ -1,0 +1,40 @@
+// Matrix products by cuBLASLt. Every call of that library is in cublaslt.c.
+//
+// What is asked of it: out = x w^T for one picture, BF16 or f32 operands, f32 sums (never TF32, no partial sums in BF16).
+// The algorithm of a shape is the first that the library's heuristic names, asked once and kept: the same shape always
+// takes the same one, so a picture's bits do not depend on the batch. Its own epilogues are used where they say exactly
+// what backend.h does: a bias onto f32 outputs. Not for GELU: a BF16 output wants a BF16 bias there, and the precision of
+// its tanh is not stated.
+#ifndef ECD_KERNELS_CUDA_CUBLASLT_H
+#define ECD_KERNELS_CUDA_CUBLASLT_H
+
+#include "kernels/backend.h"
+#include "kernels/cuda/kernels.h"
+
+typedef struct ecd_cublaslt ecd_cublaslt;
+
+enum { ECD_CUBLASLT_ALIGN = 16, ECD_CUBLASLT_WORKSPACE = 32 << 20 };
+
+// out[rows][channels] (+)= x[rows][cols] w[channels][cols]^T + bias, all row-major in device memory. Operands, and their
+// strides in bytes, are multiples of ECD_CUBLASLT_ALIGN.
+typedef struct ecd_cublaslt_product {
+    bool narrow;     // x and w: BF16, else f32
+    bool out_narrow; // out: BF16, else f32
+    bool add;        // to what out holds
+    int64_t rows, cols, channels;
+    int64_t x_stride, w_stride, out_stride; // elements
+    const void *x, *w;
+    const float *bias; // f32 outputs only, or NULL
+    void *out;
+} ecd_cublaslt_product;
+
+// file: see ecd_library_open. ECD_RESOURCE where it is missing or refuses to start.
+ecd_status ecd_cublaslt_open(const char *file, ecd_cublaslt **out, ecd_diag *diag);
+void ecd_cublaslt_close(ecd_cublaslt *lt); // NULL is allowed
+size_t ecd_cublaslt_version(const ecd_cublaslt *lt); // 130100 for 13.1.0
+
+// workspace: ECD_CUBLASLT_WORKSPACE bytes of device memory. A failure is kept in `be`.
+void ecd_cublaslt_multiply(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p, void *workspace,
+                           ecd_cuda_stream *stream);
+
+#endif

@@ -1,0 +1,212 @@
+#include "kernels/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/backends.h"
+
+static cudaStream_t stream_of(const ecd_backend *be)
+{
+    return (cudaStream_t)((const ecd_cuda_backend *)be)->stream;
+}
+
+static bool runtime(ecd_backend *be, const char *what, cudaError_t error)
+{
+    if (error == cudaSuccess)
+        return true;
+    cudaGetLastError(); // so that the next launch does not report it again
+    ecd_backend_fail(be, ECD_RESOURCE, "backend cuda: %s: %s", what, cudaGetErrorString(error));
+    return false;
+}
+
+bool ecd_cuda_done(ecd_backend *be, const char *what, const char *error)
+{
+    if (error)
+        ecd_backend_fail(be, ECD_RESOURCE, "backend cuda: %s: %s", what, error);
+    return !error;
+}
+
+void *ecd_cuda_alloc(ecd_backend *be, size_t size_bytes)
+{
+    void *memory = NULL;
+    cudaError_t error = cudaMallocAsync(&memory, size_bytes ? size_bytes : 1, stream_of(be));
+    if (error == cudaSuccess)
+        return memory;
+    cudaGetLastError();
+    ecd_backend_fail(be, ECD_RESOURCE, "backend cuda: %zu bytes of device memory: %s", size_bytes,
+                     cudaGetErrorString(error));
+    return NULL;
+}
+
+// In the stream's order: what still uses the memory comes before.
+void ecd_cuda_free(ecd_backend *be, void *memory)
+{
+    if (memory)
+        runtime(be, "freeing device memory", cudaFreeAsync(memory, stream_of(be)));
+}
+
+static void move(ecd_backend *be, const char *what, void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    if (ecd_backend_ok(be) && bytes)
+        runtime(be, what, cudaMemcpyAsync(to, from, bytes, kind, stream_of(be)));
+}
+
+static void wait(ecd_backend *be)
+{
+    if (ecd_backend_ok(be))
+        runtime(be, "a kernel failed", cudaStreamSynchronize(stream_of(be)));
+}
+
+// The host's memory is the caller's again when this returns.
+void ecd_cuda_upload(ecd_backend *be, void *to, const void *from_host, size_t size_bytes)
+{
+    move(be, "copying to the device", to, from_host, size_bytes, cudaMemcpyHostToDevice);
+    wait(be);
+}
+
+static void download(ecd_backend *be, void *to_host, const void *from, size_t size_bytes)
+{
+    move(be, "copying from the device", to_host, from, size_bytes, cudaMemcpyDeviceToHost);
+    wait(be);
+}
+
+void ecd_cuda_copy(ecd_backend *be, void *to, const void *from, size_t size_bytes)
+{
+    move(be, "copying on the device", to, from, size_bytes, cudaMemcpyDeviceToDevice);
+}
+
+void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes)
+{
+    ecd_cuda_backend *cuda = ecd_cuda_of(be);
+    if (!ecd_backend_ok(be))
+        return NULL;
+    if (size_bytes > cuda->scratch_bytes) {
+        ecd_cuda_free(be, cuda->scratch);
+        cuda->scratch_bytes = 0;
+        cuda->scratch = ecd_cuda_alloc(be, size_bytes);
+        if (cuda->scratch)
+            cuda->scratch_bytes = size_bytes;
+    }
+    return cuda->scratch;
+}
+
+static uint64_t memory_bytes(const ecd_backend *be)
+{
+    const ecd_cuda_backend *cuda = (const ecd_cuda_backend *)be;
+    return cuda->held_bytes + cuda->scratch_bytes;
+}
+
+static void close_cuda(ecd_backend *be)
+{
+    ecd_cuda_backend *cuda = ecd_cuda_of(be);
+    if (cuda->stream) {
+        ecd_cuda_free(be, cuda->scratch);
+        cudaStreamSynchronize(stream_of(be));
+    }
+    ecd_cublaslt_close(cuda->cublaslt);
+    ecd_cudnn_close(cuda->cudnn);
+    if (cuda->stream)
+        cudaStreamDestroy(stream_of(be));
+    free(cuda);
+}
+
+static ecd_backend_ops *cuda_ops(ecd_cuda_backend *cuda)
+{
+    cuda->ops = (ecd_backend_ops){
+        .alloc = ecd_cuda_alloc,
+        .free = ecd_cuda_free,
+        .upload = ecd_cuda_upload,
+        .download = download,
+        .copy = ecd_cuda_copy,
+        .wait = wait,
+        .linear = ecd_cuda_linear,
+        .conv_prepare = ecd_cuda_conv_prepare,
+        .conv_free = ecd_cuda_conv_free,
+        .conv = ecd_cuda_conv,
+        .memory_bytes = memory_bytes,
+        .close = close_cuda,
+    };
+    ecd_cuda_fill_ops(&cuda->ops);
+    return &cuda->ops;
+}
+
+static ecd_status refuse(const char *what, cudaError_t error, ecd_diag *diag)
+{
+    cudaGetLastError();
+    return ecd_fail(diag, ECD_RESOURCE, "backend cuda: %s: %s", what, cudaGetErrorString(error));
+}
+
+// The device that the environment names, made the thread's.
+static ecd_status choose_device(struct cudaDeviceProp *about, ecd_diag *diag)
+{
+    const char *named = getenv("ECD_CUDA_DEVICE");
+    char *end = NULL;
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess || count < 1)
+        return refuse("no CUDA device", error != cudaSuccess ? error : cudaErrorNoDevice, diag);
+    long device = named && *named ? strtol(named, &end, 10) : 0;
+    if ((end && *end) || device < 0 || device >= count)
+        return ecd_fail(diag, ECD_USAGE, "ECD_CUDA_DEVICE is \"%.32s\", expected 0 to %d", named, count - 1);
+    if ((error = cudaSetDevice((int)device)) != cudaSuccess ||
+        (error = cudaGetDeviceProperties(about, (int)device)) != cudaSuccess)
+        return refuse("a CUDA device that does not answer", error, diag);
+    if (about->major < 8)
+        return ecd_fail(diag, ECD_RESOURCE, "backend cuda: %s has compute capability %d.%d, expected 8.0 or more",
+                        about->name, about->major, about->minor);
+    return ECD_OK;
+}
+
+static ecd_status start(ecd_cuda_backend *cuda, const ecd_cuda_libraries *libraries, ecd_diag *diag)
+{
+    cudaStream_t stream = NULL;
+    cudaError_t error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+    if (error != cudaSuccess)
+        return refuse("no stream", error, diag);
+    cuda->stream = (ecd_cuda_stream *)stream;
+    ecd_status status = ecd_cublaslt_open(libraries->cublaslt, &cuda->cublaslt, diag);
+    if (!status)
+        status = ecd_cudnn_open(libraries->cudnn, cuda->stream, &cuda->cudnn, diag);
+    return status;
+}
+
+ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda_libraries *libraries,
+                              ecd_backend **out, ecd_diag *diag)
+{
+    *out = NULL;
+    struct cudaDeviceProp about;
+    ecd_status status = choose_device(&about, diag);
+    if (status)
+        return status;
+    ecd_cuda_backend *cuda = calloc(1, sizeof *cuda);
+    if (!cuda)
+        return ecd_fail_memory(diag, sizeof *cuda, "the cuda backend");
+    bool narrow = options->compute != ECD_COMPUTE_F32; // tensor cores multiply BF16 on every device that is taken
+    cuda->base = (ecd_backend){
+        .ops = cuda_ops(cuda),
+        .name = "cuda",
+        .detail = cuda->text,
+        .compute = narrow ? ECD_COMPUTE_BF16 : ECD_COMPUTE_F32,
+        .act_bytes = narrow ? 2 : 4,
+        .threads = options->threads,
+        .host_memory = false,
+    };
+    status = start(cuda, libraries, diag);
+    if (status) {
+        close_cuda(&cuda->base);
+        return status;
+    }
+    size_t lt = ecd_cublaslt_version(cuda->cublaslt), dnn = ecd_cudnn_version(cuda->cudnn);
+    snprintf(cuda->text, sizeof cuda->text, "%.64s, sm_%d%d, cuBLASLt %zu.%zu, cuDNN %zu.%zu, %s", about.name,
+             about.major, about.minor, lt / 10000, lt / 100 % 100, dnn / 10000, dnn / 100 % 100,
+             narrow ? "bf16" : "f32");
+    *out = &cuda->base;
+    return ECD_OK;
+}
+
+ecd_status ecd_cuda_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
+{
+    return ecd_cuda_open_with(options, &(ecd_cuda_libraries){0}, out, diag);
+}

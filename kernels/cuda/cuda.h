@@ -1,0 +1,76 @@
+// The CUDA backend: what its host files share.
+//
+// cuda.c opens and closes it and moves memory; ops.c calls the kernels that need nothing but a launch; linear.c and conv.c
+// lead products and convolutions, whose libraries are called in cublaslt.c and cudnn.c alone. Kernels are the .cu files,
+// behind kernels.h.
+//
+// How the libraries are linked. The runtime is linked statically: it finds the driver (libcuda) by itself when it is first
+// called, so a program built with CUDA starts on a machine without one and says that there is no device. cuBLASLt and cuDNN
+// are hundreds of megabytes each and come with a machine's toolkit or not; they are loaded by dlopen when the backend is
+// opened, so that the program starts without them, and one build takes the version that is there.
+#ifndef ECD_KERNELS_CUDA_CUDA_H
+#define ECD_KERNELS_CUDA_CUDA_H
+
+#include "kernels/backend.h"
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/cudnn.h"
+#include "kernels/cuda/kernels.h"
+
+// Files to load the libraries from: NULL for the usual ones, "" for symbols of the program itself (tests' fakes).
+typedef struct ecd_cuda_libraries {
+    const char *cublaslt, *cudnn;
+} ecd_cuda_libraries;
+
+typedef struct ecd_cuda_backend {
+    ecd_backend base;
+    ecd_backend_ops ops;
+    ecd_cuda_stream *stream; // all operations, in order
+    ecd_cublaslt *cublaslt;
+    ecd_cudnn *cudnn;
+    void *scratch; // device memory, grown at the first use of a larger shape; one operation's at a time
+    size_t scratch_bytes;
+    uint64_t held_bytes; // convolutions' weights
+    char text[160];      // base.detail
+} ecd_cuda_backend;
+
+static inline ecd_cuda_backend *ecd_cuda_of(ecd_backend *be)
+{
+    return (ecd_cuda_backend *)be;
+}
+
+static inline bool ecd_cuda_narrow(const ecd_backend *be)
+{
+    return be->act_bytes == 2;
+}
+
+// Opens device ECD_CUDA_DEVICE of the environment, or 0 where it is not set. ECD_RESOURCE where there is no device, one of
+// less than compute capability 8.0, or no library.
+ecd_status ecd_cuda_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag);
+ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda_libraries *libraries,
+                              ecd_backend **out, ecd_diag *diag);
+
+// Keeps a launch's failure; text NULL is none. Returns whether it went well.
+bool ecd_cuda_done(ecd_backend *be, const char *what, const char *error);
+
+// The scratch, at least size_bytes large, aligned to 256; NULL after keeping a failure.
+void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes);
+
+// Pieces of scratch are laid out by adding these up.
+static inline size_t ecd_cuda_piece(int64_t rows, int64_t cols, size_t element_bytes)
+{
+    return ((size_t)rows * (size_t)cols * element_bytes + 255) / 256 * 256;
+}
+
+void *ecd_cuda_alloc(ecd_backend *be, size_t size_bytes);
+void ecd_cuda_free(ecd_backend *be, void *memory);
+void ecd_cuda_upload(ecd_backend *be, void *to, const void *from_host, size_t size_bytes);
+void ecd_cuda_copy(ecd_backend *be, void *to, const void *from, size_t size_bytes);
+
+void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op);
+ecd_conv_weight *ecd_cuda_conv_prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
+                                       const float *bias);
+void ecd_cuda_conv_free(ecd_backend *be, ecd_conv_weight *w);
+void ecd_cuda_conv(ecd_backend *be, const ecd_conv *op);
+void ecd_cuda_fill_ops(ecd_backend_ops *ops); // ops.c: the operations that need nothing but a launch
+
+#endif

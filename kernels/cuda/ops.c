@@ -1,0 +1,133 @@
+// The operations of which each is a launch or two.
+#include "kernels/cuda/cuda.h"
+#include "kernels/shape.h"
+
+static void norm(ecd_backend *be, const ecd_norm *op)
+{
+    if (ecd_shape_norm(be, op) && op->rows > 0)
+        ecd_cuda_done(be, "norm", ecd_cuda_launch_norm(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op));
+}
+
+static void rope(ecd_backend *be, const ecd_rope *op)
+{
+    if (ecd_shape_rope(be, op) && op->batch * op->tokens * op->heads > 0)
+        ecd_cuda_done(be, "rope", ecd_cuda_launch_rope(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op));
+}
+
+static void attention(ecd_backend *be, const ecd_attention *op)
+{
+    if (!ecd_shape_attention(be, op) || !op->batch || !op->q_tokens)
+        return;
+    const int64_t width = op->heads * op->head_dim;
+    ecd_attention dense = *op;
+    dense.q_stride = ecd_stride_or(op->q_stride, width);
+    dense.k_stride = ecd_stride_or(op->k_stride, width);
+    dense.v_stride = ecd_stride_or(op->v_stride, width);
+    dense.out_stride = ecd_stride_or(op->out_stride, width);
+    ecd_cuda_stream *stream = ecd_cuda_of(be)->stream;
+    bool tensor_cores = ecd_cuda_narrow(be) && op->head_dim <= 128;
+    ecd_cuda_done(be, "attention",
+                  tensor_cores ? ecd_cuda_launch_attention_mma(stream, &dense)
+                               : ecd_cuda_launch_attention(stream, ecd_cuda_narrow(be), &dense));
+}
+
+static void to_act(ecd_backend *be, const float *x, int64_t count, bool silu, void *out)
+{
+    if (ecd_backend_ok(be) && count > 0)
+        ecd_cuda_done(be, "to_act",
+                      ecd_cuda_launch_to_act(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, count, silu, out));
+}
+
+static void to_f32(ecd_backend *be, const void *x, int64_t count, float *out)
+{
+    if (ecd_backend_ok(be) && count > 0)
+        ecd_cuda_done(be, "to_f32",
+                      ecd_cuda_launch_to_f32(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, count, out));
+}
+
+static void add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
+{
+    if (!ecd_shape_rows(be, table, ids, count) || count == 0)
+        return;
+    int64_t *there = ecd_cuda_scratch(be, (size_t)count * sizeof *ids);
+    if (!there)
+        return;
+    ecd_cuda_upload(be, there, ids, (size_t)count * sizeof *ids);
+    if (ecd_backend_ok(be))
+        ecd_cuda_done(be, "add_rows", ecd_cuda_launch_add_rows(ecd_cuda_of(be)->stream, table, there, count, out));
+}
+
+static void patchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                     int patch, void *out)
+{
+    if (ecd_shape_patches(be, batch, channels, height, width, patch))
+        ecd_cuda_done(be, "patchify",
+                      ecd_cuda_launch_patchify(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, batch, channels,
+                                               height, width, patch, out));
+}
+
+static void unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                       int patch, float *out)
+{
+    if (ecd_shape_patches(be, batch, channels, height, width, patch))
+        ecd_cuda_done(be, "unpatchify",
+                      ecd_cuda_launch_unpatchify(ecd_cuda_of(be)->stream, x, batch, channels, height, width, patch,
+                                                 out));
+}
+
+static bool measure(ecd_backend *be, const ecd_group_norm *op, void *scratch)
+{
+    return scratch && ecd_cuda_done(be, "group norm: measuring",
+                                    ecd_cuda_launch_group_measure(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op,
+                                                                  scratch));
+}
+
+static void group_measure(ecd_backend *be, const ecd_group_norm *op)
+{
+    if (ecd_shape_group_norm(be, op) && op->pixels > 0)
+        measure(be, op, ecd_cuda_scratch(be, ecd_cuda_group_measure_bytes(op)));
+}
+
+static void group_norm(ecd_backend *be, const ecd_group_norm *op)
+{
+    if (!ecd_shape_group_norm(be, op) || op->pixels == 0)
+        return;
+    size_t measured = ecd_cuda_piece(1, op->channels, sizeof(ecd_cuda_moments));
+    char *scratch = ecd_cuda_scratch(be, measured + ecd_cuda_group_measure_bytes(op));
+    ecd_group_norm own = *op;
+    own.measured = scratch;
+    if (scratch && measure(be, &own, scratch + measured))
+        ecd_cuda_done(be, "group norm",
+                      ecd_cuda_launch_group_apply(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), &own));
+}
+
+static void to_channels_last(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out)
+{
+    if (ecd_backend_ok(be) && channels * pixels > 0)
+        ecd_cuda_done(be, "channels last",
+                      ecd_cuda_launch_channels_last(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, channels, pixels,
+                                                    out));
+}
+
+static void to_channels_first(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, float *out)
+{
+    if (ecd_backend_ok(be) && channels * pixels > 0)
+        ecd_cuda_done(be, "channels first",
+                      ecd_cuda_launch_channels_first(ecd_cuda_of(be)->stream, x, channels, pixels, out));
+}
+
+void ecd_cuda_fill_ops(ecd_backend_ops *ops)
+{
+    ops->norm = norm;
+    ops->rope = rope;
+    ops->attention = attention;
+    ops->to_act = to_act;
+    ops->to_f32 = to_f32;
+    ops->add_rows = add_rows;
+    ops->patchify = patchify;
+    ops->unpatchify = unpatchify;
+    ops->group_norm = group_norm;
+    ops->group_measure = group_measure;
+    ops->to_channels_last = to_channels_last;
+    ops->to_channels_first = to_channels_first;
+}
