@@ -90,6 +90,7 @@ typedef struct ecd_bench_settings {
     ecd_option_list batches;
     int64_t steps, runs, threads; // steps and threads 0: the model's default, all processors
     int backend, compute;
+    ecd_option_size size; // 0: the model's own
     bool json;
 } ecd_bench_settings;
 
@@ -100,7 +101,8 @@ typedef struct ecd_bench {
     char *folders[ECD_BENCH_PATHS]; // what each path reads; owned
     ecd_bench_point *points;        // owned
     int point_count;
-    int64_t classes;
+    int64_t classes;  // 0: a model of texts
+    char *texts_file; // then what ECD_BENCH_PROMPT's encoders gave; owned, and removed at the end
     double guidance;
     ecd_bench_context context;
     ecd_bench_sample *samples;                  // [points][paths][runs], owned
@@ -121,6 +123,12 @@ const char *ecd_bench_point_text(const ecd_bench_point *point, char out[ECD_BENC
 // bench_prepare.c: from the settings to points and folders, all checked, nothing measured.
 ecd_status ecd_bench_prepare(ecd_bench *b, ecd_diag *diag);
 void ecd_bench_free(ecd_bench *b); // what b owns
+// bench_texts.c: the text of models of texts, encoded; in the child its outputs [tokens, text_width] and [pooled_width], one
+// behind the other. The caller frees *out.
+#define ECD_BENCH_PROMPT "a red fox that sleeps in the snow"
+ecd_status ecd_bench_make_text(ecd_bench *b, const ecd_model_folder *folder, const ecd_transformer_info *info,
+                               ecd_diag *diag);
+ecd_status ecd_bench_take_text(const char *file, const ecd_transformer_info *info, float **out, ecd_diag *diag);
 // bench_folders.c: the folders that the paths read, made in the scratch folder where needed.
 ecd_status ecd_bench_find_folders(ecd_bench *b, ecd_diag *diag);
 

@@ -78,7 +78,8 @@ static bool add_pictures(const ecd_bench *b, cJSON *root)
         ecd_picture_request request = ecd_bench_request(i, b->classes);
         cJSON *item = cJSON_CreateObject();
         if (!item || !cJSON_AddItemToArray(list, item) ||
-            !cJSON_AddNumberToObject(item, "class_id", (double)request.class_id) ||
+            !(b->classes ? cJSON_AddNumberToObject(item, "class_id", (double)request.class_id)
+                         : cJSON_AddStringToObject(item, "prompt", ECD_BENCH_PROMPT)) ||
             !cJSON_AddNumberToObject(item, "seed", (double)request.seed) ||
             !cJSON_AddStringToObject(item, "sha256", b->hashes[i].sha256))
             return false;

@@ -3,6 +3,7 @@
 #include "app/model_defaults.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 ecd_status ecd_bench_prepare(ecd_bench *b, ecd_diag *diag)
 {
@@ -17,15 +18,14 @@ ecd_status ecd_bench_prepare(ecd_bench *b, ecd_diag *diag)
         status = ecd_model_folder_open(b->model_path, &folder, diag);
     if (!status)
         status = ecd_transformer_describe(folder.transformer_class, folder.transformer, &info, diag);
-    if (!status && !info.num_classes)
-        status = ecd_fail(diag, ECD_USAGE, "%s draws texts, which the program does not take yet: the library does",
-                          info.class_name);
     if (!status)
         status = ecd_model_defaults(&folder, &info, &steps, &b->guidance, diag);
     if (!status) {
         b->classes = info.num_classes;
         s->steps = s->steps ? s->steps : steps;
     }
+    if (!status && info.text_width && s->runs)
+        status = ecd_bench_make_text(b, &folder, &info, diag);
     ecd_model_folder_close(&folder);
     return status;
 }
@@ -37,6 +37,9 @@ void ecd_bench_free(ecd_bench *b)
     free(b->points);
     for (int path = 0; path < ECD_BENCH_PATHS; path++)
         free(b->folders[path]);
+    if (b->texts_file)
+        unlink(b->texts_file);
+    free(b->texts_file);
     free(b->model_path);
     free(b->model_name);
 }

@@ -42,6 +42,9 @@ static ecd_status check_hash(ecd_bench *b, int64_t index, ecd_bench_path path, i
 {
     ecd_bench_hash *known = &b->hashes[index];
     ecd_picture_request request = ecd_bench_request(index, b->classes);
+    char subject[40] = "";
+    if (b->classes)
+        snprintf(subject, sizeof subject, "class %" PRId64 ", ", request.class_id);
     if (!ecd_sha256_is(sha256))
         return fail_reply(path, batch, "expected a sha256 a picture", diag);
     if (!known->sha256[0]) {
@@ -51,9 +54,9 @@ static ecd_status check_hash(ecd_bench *b, int64_t index, ecd_bench_path path, i
     }
     if (strcmp(known->sha256, sha256))
         return ecd_fail(diag, ECD_DATA,
-                        "class %" PRId64 ", seed %" PRIu64 ": %s in a batch of %" PRId64
+                        "%sseed %" PRIu64 ": %s in a batch of %" PRId64
                         " drew sha256 %s, %s in a batch of %" PRId64 " drew %s, expected the same picture",
-                        request.class_id, request.seed, ecd_bench_path_names[path], batch, sha256,
+                        subject, request.seed, ecd_bench_path_names[path], batch, sha256,
                         ecd_bench_path_names[known->path], known->batch, known->sha256);
     return ECD_OK;
 }

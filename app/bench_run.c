@@ -1,7 +1,7 @@
 // ecdit bench-run: one measurement of bench, in a process of its own.
 //
 //   bench-run MODEL --weights ecf8|raw --batch N --steps N [--backend NAME] [--compute TYPE] [--threads N]
-//             [--memory-budget BYTES]
+//             [--memory-budget BYTES] [--size WxH] [--text FILE]
 //
 // Standard output gets one line of JSON: the figures, or the diagnosis. The parent prints it, so nothing goes to
 // standard error.
@@ -9,6 +9,7 @@
 #include "app/budget.h"
 #include "app/common.h"
 #include "app/generate.h"
+#include "app/image.h"
 #include "app/model_defaults.h"
 #include "base/process.h"
 
@@ -16,11 +17,14 @@
 #include <stdlib.h>
 
 typedef struct bench_run {
-    const char *model;
+    const char *model, *text; // text: of models of texts, a file
+    ecd_option_size size;
     int weights, backend_name, compute;
     int64_t batch, steps, threads;
     uint64_t memory_budget, least_bytes; // least_bytes: of a budget, where the one given is too small
     ecd_model_folder folder;
+    ecd_transformer_info info;
+    float *text_values; // owned; NULL for models of classes
     ecd_backend *backend;
     ecd_pipeline *pipeline;
     ecd_pipeline_report opened, drawn; // after opening, after drawing
@@ -40,6 +44,8 @@ static ecd_status parse(int argc, char **argv, bench_run *r, ecd_diag *diag)
         {"compute", 0, ECD_OPTION_CHOICE, &r->compute, NULL, 0, 0, ecd_compute_names},
         {"threads", 0, ECD_OPTION_INT, &r->threads, NULL, 1, 1024, NULL},
         {"memory-budget", 0, ECD_OPTION_BYTES, &r->memory_budget, NULL, 1, 0, NULL},
+        {"size", 0, ECD_OPTION_SIZE, &r->size, NULL, 1, ECD_IMAGE_MAX_SIDE, NULL},
+        {"text", 0, ECD_OPTION_TEXT, &r->text, NULL, 0, 0, NULL},
     };
     int first;
     ecd_status status = ecd_options_parse(argc, argv, options, sizeof options / sizeof *options, &first, diag);
@@ -76,6 +82,9 @@ static ecd_status open_pipeline(bench_run *r, double guidance, ecd_diag *diag)
                   .rates_file = r->rates_file,
                   .least_bytes = &r->least_bytes},
         .max_pictures = r->batch,
+        .height = r->size.height,
+        .width = r->size.width,
+        .text_tokens = ecd_model_max_tokens(&r->info),
         .guidance = guidance > 1,
     };
     status = ecd_pipeline_open(&options, &r->pipeline, diag);
@@ -86,22 +95,28 @@ static ecd_status measure(bench_run *r, ecd_diag *diag)
 {
     int64_t steps;
     double guidance;
-    ecd_transformer_info info;
     ecd_status status = ecd_model_folder_open(r->model, &r->folder, diag);
     if (!status)
-        status = ecd_transformer_describe(r->folder.transformer_class, r->folder.transformer, &info, diag);
+        status = ecd_transformer_describe(r->folder.transformer_class, r->folder.transformer, &r->info, diag);
     if (!status)
-        status = ecd_model_defaults(&r->folder, &info, &steps, &guidance, diag);
+        status = ecd_model_defaults(&r->folder, &r->info, &steps, &guidance, diag);
+    if (!status && r->info.text_width)
+        status = ecd_bench_take_text(r->text, &r->info, &r->text_values, diag);
     if (!status)
         status = open_pipeline(r, guidance, diag);
     if (status)
         return status;
     r->done_steps = r->steps ? r->steps : steps;
     ecd_picture_request requests[ECD_BENCH_MAX_BATCH];
-    for (int64_t i = 0; i < r->batch; i++)
-        requests[i] = ecd_bench_request(i, ecd_pipeline_info(r->pipeline)->num_classes);
+    ecd_picture_text texts[ECD_BENCH_MAX_BATCH];
+    const float *pooled = r->text_values + ecd_model_max_tokens(&r->info) * r->info.text_width;
+    for (int64_t i = 0; i < r->batch; i++) {
+        requests[i] = ecd_bench_request(i, r->info.num_classes);
+        texts[i] = (ecd_picture_text){r->text_values, pooled};
+    }
     const ecd_draw draw = {
         .pictures = requests,
+        .texts = r->text_values ? texts : NULL,
         .count = r->batch,
         .steps = (int)r->done_steps,
         .guidance = (float)guidance,
@@ -227,5 +242,6 @@ int ecd_cmd_bench_run(int argc, char **argv)
     ecd_backend_close(r.backend);
     ecd_model_folder_close(&r.folder);
     free(r.rates_file);
+    free(r.text_values);
     return code;
 }

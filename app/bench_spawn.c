@@ -18,13 +18,13 @@
 
 enum {
     REPLY_BYTES = 16384, // 64 hashes and a dozen figures take less than 8 KiB
-    WORDS = 24,
+    WORDS = 28,
     POLL_MS = 100,
     PATIENCE_MS = 2000, // a child stops within a block of the transformer; one that does not is killed
 };
 
 typedef struct command_line {
-    char numbers[4][24];
+    char numbers[4][24], size[48];
     const char *words[WORDS];
     int count;
 } command_line;
@@ -55,6 +55,12 @@ static void make_command(const ecd_bench *b, ecd_bench_path path, const ecd_benc
         add_number(line, 2, "--threads", s->threads);
     if (point->budget_bytes)
         add_number(line, 3, "--memory-budget", (int64_t)point->budget_bytes);
+    if (s->size.width) {
+        snprintf(line->size, sizeof line->size, "%" PRId64 "x%" PRId64, s->size.width, s->size.height);
+        add(line, "--size", line->size);
+    }
+    if (b->texts_file)
+        add(line, "--text", b->texts_file);
     add(line, "--", b->folders[path]);
     line->words[line->count] = NULL;
 }

@@ -26,7 +26,7 @@ const ecd_bench_figure_info ecd_bench_figures[ECD_BENCH_FIGURES] = {
 
 ecd_picture_request ecd_bench_request(int64_t index, int64_t classes)
 {
-    return (ecd_picture_request){.class_id = index % classes, .seed = (uint64_t)index};
+    return (ecd_picture_request){.class_id = classes ? index % classes : 0, .seed = (uint64_t)index};
 }
 
 ecd_bench_sample *ecd_bench_samples(const ecd_bench *b, int point, ecd_bench_path path)

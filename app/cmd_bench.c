@@ -3,6 +3,7 @@
 #include "app/bench.h"
 #include "app/common.h"
 #include "app/generate.h"
+#include "app/image.h"
 #include "app/plot.h"
 #include "app/synthetic.h"
 
@@ -43,6 +44,7 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
         {"budgets", 0, ECD_OPTION_TEXT, &s->budgets, NULL, 0, 0, NULL},
         {"batch", 0, ECD_OPTION_INT_LIST, &s->batches, NULL, 1, ECD_BENCH_MAX_BATCH, NULL},
         {"steps", 0, ECD_OPTION_INT, &s->steps, NULL, 1, 1000, NULL},
+        {"size", 0, ECD_OPTION_SIZE, &s->size, NULL, 1, ECD_IMAGE_MAX_SIDE, NULL},
         {"runs", 0, ECD_OPTION_INT, &s->runs, NULL, 0, ECD_BENCH_MAX_RUNS, NULL},
         {"backend", 0, ECD_OPTION_CHOICE, &s->backend, NULL, 0, 0, ecd_backend_names},
         {"compute", 0, ECD_OPTION_CHOICE, &s->compute, NULL, 0, 0, ecd_compute_names},

@@ -52,21 +52,26 @@ int ecd_cmd_inspect(int argc, char **argv)
     static const char *const what_ifs[] = {"e4m3", "ecf8", NULL};
     bool json = false;
     int first = 0, what_if = 0;
-    const char *plot = NULL;
+    const char *plot = NULL, *tokens = NULL;
     ecd_diag diag = {0};
     report r = {0};
     cJSON *root = NULL;
     const ecd_option options[] = {
         {.name = "json", .kind = ECD_OPTION_FLAG, .value = &json},
         {.name = "plot", .kind = ECD_OPTION_TEXT, .value = &plot},
+        {.name = "tokens", .kind = ECD_OPTION_ANY_TEXT, .value = &tokens},
         {.name = "what-if", .kind = ECD_OPTION_CHOICE, .value = &what_if, .given = &r.what_if, .choices = what_ifs},
     };
     ecd_status status = ecd_options_parse(argc, argv, options, sizeof options / sizeof *options, &first, &diag);
     if (!status && argc - first != 1)
         status = ecd_fail(&diag, ECD_USAGE, "%d arguments, expected 1: inspect PATH", argc - first);
+    if (!status && tokens && (plot || r.what_if))
+        status = ecd_fail(&diag, ECD_USAGE, "--tokens: not with --plot or --what-if, which look at weights");
     if (!status && plot)
         status = ecd_plot_check(plot, &diag);
-    if (status)
+    if (!status && tokens)
+        status = ecd_inspect_tokens(argv[first], tokens, json, &diag);
+    if (status || tokens)
         goto out;
     if (json) {
         root = cJSON_CreateObject();

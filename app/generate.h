@@ -29,7 +29,7 @@ typedef struct ecd_settings {
     int64_t threads; // 0: all
     uint64_t memory_budget; // 0: what is free
     bool grid, show, json, quiet, resume;
-    bool has_count, has_seed; // given beside --replay
+    bool has_count, has_seed, has_max_tokens; // given beside --replay
     bool overridden; // a setting beside --replay that may change the picture
     ecd_recipe recipe; // of --replay; owned
 } ecd_settings;

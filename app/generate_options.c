@@ -42,7 +42,7 @@ const char *ecd_generate_sampler(int index)
 
 // What was given, apart from the values: --replay asks.
 typedef struct presence {
-    bool output, steps, guidance, size, sampler, backend, compute, max_tokens, classes, prompt, prompts;
+    bool output, steps, guidance, size, sampler, backend, compute, classes, prompt, prompts;
 } presence;
 
 static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, later_options *later, int *first,
@@ -54,7 +54,7 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"class", 0, ECD_OPTION_TEXT, &s->classes, &given->classes, 0, 0, NULL},
         {"prompt", 0, ECD_OPTION_ANY_TEXT, &s->prompt, &given->prompt, 0, 0, NULL},
         {"prompts", 0, ECD_OPTION_TEXT, &s->prompts, &given->prompts, 0, 0, NULL},
-        {"max-sequence-length", 0, ECD_OPTION_INT, &s->max_tokens, &given->max_tokens, 1, ECD_TEXTS_MAX_TOKENS, NULL},
+        {"max-sequence-length", 0, ECD_OPTION_INT, &s->max_tokens, &s->has_max_tokens, 1, ECD_TEXTS_MAX_TOKENS, NULL},
         {"cache-text", 0, ECD_OPTION_TEXT, &s->cache_text, NULL, 0, 0, NULL},
         {"resume", 0, ECD_OPTION_FLAG, &s->resume, NULL, 0, 0, NULL},
         {"output", 'o', ECD_OPTION_TEXT, &s->output, &given->output, 0, 0, NULL},
@@ -115,7 +115,7 @@ ecd_status ecd_generate_check_options(const ecd_generate *g, ecd_diag *diag)
         return ecd_fail(diag, ECD_USAGE, "--class: this model draws texts: use --prompt");
     if (!texts && (s->prompt || s->prompts))
         return ecd_fail(diag, ECD_USAGE, "--prompt%s: this model draws classes: use --class", s->prompt ? "" : "s");
-    if (!texts && s->max_tokens)
+    if (!texts && s->has_max_tokens)
         return ecd_fail(diag, ECD_USAGE, "--max-sequence-length: not for models that draw classes");
     if (!texts && s->cache_text)
         return ecd_fail(diag, ECD_USAGE, "--cache-text: not for models that draw classes");
@@ -187,6 +187,6 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
         out->model = argv[first];
     out->overridden = first < argc || given.classes || given.prompt || given.prompts || out->has_count || out->has_seed ||
                       given.steps || given.guidance || given.size || given.sampler || given.backend || given.compute ||
-                      given.max_tokens;
+                      out->has_max_tokens;
     return ECD_OK;
 }

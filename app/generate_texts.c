@@ -5,10 +5,12 @@
 #include "app/common.h"
 #include "base/process.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void tell_cut(const ecd_generate *g, const ecd_picture *picture, const ecd_texts_cut *cut)
@@ -32,6 +34,8 @@ ecd_status ecd_generate_plan_texts(ecd_generate *g, ecd_diag *diag)
     if (s->max_tokens > ECD_TEXTS_MAX_TOKENS)
         return ecd_fail(diag, ECD_USAGE, "%s: its recipe is of %" PRId64 " tokens, expected at most %d", s->replay,
                         s->max_tokens, ECD_TEXTS_MAX_TOKENS);
+    if (s->cache_text && mkdir(s->cache_text, 0777) && errno != EEXIST)
+        return ecd_fail_errno(diag, s->cache_text, "create");
     ecd_status status = ecd_texts_open(&g->folder, &g->info, s->max_tokens, &g->texts, diag);
     for (size_t i = 0; !status && i < g->count; i++) {
         ecd_picture *picture = &g->pictures[i];
@@ -47,7 +51,7 @@ ecd_status ecd_generate_plan_texts(ecd_generate *g, ecd_diag *diag)
         if (!status)
             tell_cut(g, picture, &cut);
         else if ((status = ecd_generate_fail_picture(g, i, status, &fault)))
-            *diag = fault;
+            ecd_fail(diag, status, "--prompt: %s", fault.what);
         if (!status)
             status = ecd_interrupt_check(diag);
     }

@@ -46,4 +46,7 @@ void ecd_inspect_plot_add(ecd_inspect_histograms *plots, const ecd_inspect_tenso
 ecd_status ecd_inspect_plot_write(const char *path, const char *model, const ecd_inspect_histograms *plots,
                                   ecd_diag *diag);
 
+// inspect_tokens.c: the ids and pieces of a text by each tokenizer of the folder, on standard output.
+ecd_status ecd_inspect_tokens(const char *folder, const char *text, bool json, ecd_diag *diag);
+
 #endif

@@ -29,13 +29,12 @@ static size_t states_of(const ecd_text_part *part)
     return (size_t)(part->tokens * part->info.width);
 }
 
-static void warn_damaged(const reader *d, const char *file)
+static void warn(const reader *d, const char *file, const char *what)
 {
-    char text[ECD_DIAG_TEXT];
-    if (!d->r->warn)
-        return;
-    snprintf(text, sizeof text, "%s: damaged, its text is encoded anew", file);
-    d->r->warn(d->r->user, text);
+    char text[ECD_DIAG_NAME + ECD_DIAG_TEXT];
+    snprintf(text, sizeof text, "%s: %s", file, what);
+    if (d->r->warn)
+        d->r->warn(d->r->user, text);
 }
 
 static ecd_status look_up(reader *d, size_t prompt, bool *found, ecd_diag *diag)
@@ -53,7 +52,7 @@ static ecd_status look_up(reader *d, size_t prompt, bool *found, ecd_diag *diag)
     else if ((*found = ecd_texts_cache_load(file, part, output, &damaged)))
         status = ecd_shelf_put(&part->outputs, prompt, output, diag);
     if (damaged)
-        warn_damaged(d, file);
+        warn(d, file, "damaged, its text is encoded anew");
     free(file);
     free(output);
     return status;
@@ -130,16 +129,21 @@ static ecd_status open_encoder(reader *d, ecd_diag *diag)
     return d->ids && d->hidden && d->pooled ? ECD_OK : ecd_fail_memory(diag, d->wave * one, "the texts' states");
 }
 
+// A cache that takes nothing more costs time at the next run, not this one.
 static ecd_status keep(reader *d, size_t prompt, const float *output, ecd_diag *diag)
 {
+    ecd_diag fault;
     ecd_text_part *part = d->part;
     ecd_status status = ecd_shelf_put(&part->outputs, prompt, output, diag);
     if (status || !d->r->cache)
         return status;
     char *file = ecd_texts_cache_name(d->r->cache, part, d->print, d->r->backend, part->ids + prompt * (size_t)part->tokens);
-    status = file ? ecd_texts_cache_save(file, part, output, diag) : ecd_fail_memory(diag, 0, "a path");
+    if (!file)
+        return ecd_fail_memory(diag, 0, "a path");
+    if (ecd_texts_cache_save(file, part, output, &fault))
+        warn(d, file, fault.what);
     free(file);
-    return status;
+    return ECD_OK;
 }
 
 static ecd_status run_wave(reader *d, size_t from, ecd_diag *diag)

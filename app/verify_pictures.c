@@ -10,6 +10,7 @@
 #include "app/bench.h"
 #include "app/common.h"
 #include "app/generate.h"
+#include "app/image.h"
 #include "base/cpu.h"
 
 #include <inttypes.h>
@@ -42,6 +43,7 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
     const ecd_option options[] = {
         {"pictures", 0, ECD_OPTION_FLAG, &pictures, NULL, 0, 0, NULL},
         {"steps", 0, ECD_OPTION_INT, &s->steps, NULL, 1, 1000, NULL},
+        {"size", 0, ECD_OPTION_SIZE, &s->size, NULL, 1, ECD_IMAGE_MAX_SIDE, NULL},
         {"backend", 0, ECD_OPTION_CHOICE, &s->backend, NULL, 0, 0, ecd_backend_names},
         {"compute", 0, ECD_OPTION_CHOICE, &s->compute, NULL, 0, 0, ecd_compute_names},
         {"threads", 0, ECD_OPTION_INT, &s->threads, NULL, 1, 1024, NULL},
@@ -49,7 +51,7 @@ static ecd_status parse(int argc, char **argv, ecd_bench_settings *s, ecd_diag *
         {"json", 0, ECD_OPTION_FLAG, &s->json, NULL, 0, 0, NULL},
     };
     int first;
-    *s = (ecd_bench_settings){.batches = {.values = {1}, .count = 1}, .steps = 2, .budgets = "all"};
+    *s = (ecd_bench_settings){.batches = {.values = {1}, .count = 1}, .steps = 2, .runs = 1, .budgets = "all"};
     ecd_status status = ecd_options_parse(argc, argv, options, sizeof options / sizeof *options, &first, diag);
     if (status)
         return status;
