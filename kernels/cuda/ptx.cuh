@@ -23,9 +23,45 @@
     extern __shared__ __align__(128) unsigned char ecd_dynamic_shared[];                                               \
     type *name = reinterpret_cast<type *>(ecd_dynamic_shared)
 
+// What PTX takes for an address in shared memory.
 static __device__ __forceinline__ uint32_t ecd_shared_address(const void *p)
 {
     return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+// The value, of which the compiler no longer knows how it came about: it stays in a register instead of being made anew.
+static __device__ __forceinline__ uint32_t ecd_keep(uint32_t x)
+{
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
+// (a & mask) | (b & ~mask) in one instruction.
+template <uint32_t mask> static __device__ __forceinline__ uint32_t ecd_select(uint32_t a, uint32_t b)
+{
+    uint32_t r;
+    asm("lop3.b32 %0, %1, %2, %3, 0xac;" : "=r"(r) : "r"(a), "r"(b), "n"(mask));
+    return r;
+}
+
+// Stores to device memory, aligned to their size.
+static __device__ __forceinline__ void ecd_store_32(void *to, uint32_t x)
+{
+    asm volatile("st.global.u32 [%0], %1;" ::"l"(to), "r"(x) : "memory");
+}
+
+static __device__ __forceinline__ void ecd_store_64(void *to, uint32_t x, uint32_t y)
+{
+    asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(x), "r"(y) : "memory");
+}
+
+// Two BF16 times the same power of two, exact: x * factor, and zeros keep their sign. (PTX has a multiplication from sm_90
+// on only.)
+static __device__ __forceinline__ uint32_t ecd_scale_bf16x2(uint32_t x, uint32_t factor)
+{
+    uint32_t r;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(factor), "r"(0x80008000u));
+    return r;
 }
 
 // ---------------------------------------------------------------- copies that do not wait (sm_80)

@@ -88,6 +88,14 @@ void emu_cp_async(void *shared, const void *device, unsigned bytes, unsigned fro
 void emu_cp_async_commit(void);
 void emu_cp_async_wait(unsigned groups_left);
 
+// Shared memory as PTX addresses it: 32 bits, the first KB kept by the system.
+uint32_t emu_shared_address(const void *p);
+void *emu_shared_pointer(uint32_t address);
+
+// Runs PTX text, as inline assembly has it (%0, %1, ... are operands[0], operands[1], ...; registers are p for predicates and
+// other single letters): what emu_ptx.c says. So the text that runs on a device is the text that is tested.
+void emu_ptx(const char *text, uint32_t *const operands[]);
+
 #ifdef __cplusplus
 }
 #endif

@@ -194,6 +194,7 @@ int emu_barrier(int value, int *any, int *all, const char *file, int line)
     int results[3] = {0, 0, 0};
     t->state = EMU_AT_BARRIER;
     t->what = "__syncthreads", t->file = file, t->line = line;
+    t->mask = 0, t->together = NULL;
     t->value = value, t->payload = results;
     pause_thread();
     if (any)

@@ -70,6 +70,23 @@ void *emu_dynamic_shared(void)
     return emu_shared[1].base;
 }
 
+enum { SYSTEM_BYTES = 1024 };
+
+uint32_t emu_shared_address(const void *p)
+{
+    const uintptr_t at = (uintptr_t)p - (uintptr_t)emu_shared[1].base;
+    if (at > 256 * 1024)
+        emu_fail("the shared address of %p, which is not in dynamic shared memory", p);
+    return SYSTEM_BYTES + (uint32_t)at;
+}
+
+void *emu_shared_pointer(uint32_t address)
+{
+    if (address < SYSTEM_BYTES || address - SYSTEM_BYTES >= emu_shared[1].bytes)
+        emu_fail("shared address 0x%x, outside of dynamic shared memory of %zu bytes", address, emu_shared[1].bytes);
+    return emu_shared[1].base + (address - SYSTEM_BYTES);
+}
+
 void emu_check_begin_launch(size_t shared_bytes, void *arguments, size_t argument_bytes)
 {
     prepare();

@@ -7,7 +7,8 @@ include(CheckLanguage)
 check_language(CXX)
 if(CMAKE_CXX_COMPILER AND NOT CMAKE_C_FLAGS MATCHES "-fsanitize=thread")
     enable_language(CXX)
-    add_library(ecd_cuda_emu STATIC cuda_emu/emu_block.c cuda_emu/emu_check.c cuda_emu/emu_runtime.c)
+    add_library(ecd_cuda_emu STATIC cuda_emu/emu_block.c cuda_emu/emu_check.c cuda_emu/emu_ptx.c
+        cuda_emu/emu_runtime.c)
     target_include_directories(ecd_cuda_emu PUBLIC ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include)
     # The fibres' stacks are none that the sanitizers know.
     target_compile_options(ecd_cuda_emu PRIVATE -O2 -fno-sanitize=all)
@@ -32,4 +33,10 @@ if(CMAKE_CXX_COMPILER AND NOT CMAKE_C_FLAGS MATCHES "-fsanitize=thread")
 
     ecd_emulated_kernels(ecd_cuda_emu_sins cuda_emu/sins.cu)
     ecd_emulated_test(test_cuda_emu SOURCES cuda_emu/test_cuda_emu.c LINK ecd_cuda_emu_sins ecd_cuda_emu LABELS unit)
+endif()
+
+if(TARGET ecd_cuda_emu)
+    ecd_emulated_kernels(ecd_cuda_ecf8_emulated ${PROJECT_SOURCE_DIR}/kernels/cuda/ecf8_decode.cu)
+    ecd_emulated_test(test_cuda_ecf8 SOURCES check/test_cuda_ecf8.c ${PROJECT_SOURCE_DIR}/kernels/cuda/ecf8_plan.c
+        LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecd_base ecf8 LABELS check)
 endif()

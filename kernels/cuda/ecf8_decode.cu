@@ -1,0 +1,315 @@
+// The decoding kernel: blocks of twelve warps, a tile each, by the image of a plan.
+#include "kernels/cuda/ecf8_checksum.cuh"
+#include "kernels/cuda/ecf8_image.h"
+#include "kernels/cuda/ecf8_output.cuh"
+
+enum { THREADS = ECD_ECF8_WARPS * 32 };
+
+// Dynamic shared memory: the table at a multiple of its size, because then its address needs no addition; rings before it
+// as far as there is room, the others behind. Wherever shared memory begins, this is enough.
+enum { SHARED_BYTES = ECD_ECF8_TABLE_BYTES + (ECD_ECF8_WARPS + 1) * ECD_ECF8_RING_BYTES };
+
+struct tile_job {
+    const ecd_ecf8_tensor *tensor;
+    uint64_t tile, first; // its first weight
+    uint64_t weights;     // that the tensor has of it
+    uint32_t groups;
+    uint64_t words_begin, words_end; // bytes
+    uint32_t patch_begin, patch_end, crc;
+    uint8_t *out; // of its first weight
+};
+
+static __device__ __forceinline__ tile_job find_tile(const ecd_ecf8_tensor *t, uint64_t tile, uint8_t *out, uint32_t out_bytes)
+{
+    tile_job j;
+    j.tensor = t;
+    j.tile = tile;
+    j.first = tile * t->tile_weights;
+    const uint64_t left = t->count - j.first;
+    j.weights = left < t->tile_weights ? left : t->tile_weights;
+    j.groups = (uint32_t)((j.weights + ECF8_GROUP - 1) / ECF8_GROUP);
+    j.out = out + (t->out_at + j.first * out_bytes);
+    if (t->kind > ECD_ECF8_KIND_SINGLES)
+        return j;
+    const uint4 a = __ldg((const uint4 *)(t->directory + tile * 16)), b = __ldg((const uint4 *)(t->directory + tile * 16 + 16));
+    j.words_begin = 2 * (a.x | (uint64_t)(a.y & 0xffff) << 32);
+    j.words_end = 2 * (b.x | (uint64_t)(b.y & 0xffff) << 32);
+    j.patch_begin = a.z;
+    j.patch_end = b.z;
+    j.crc = a.w;
+    return j;
+}
+
+// ---------------------------------------------------------------- coded tiles
+
+// A chunk: eight steps, four groups of pairs or two of singles, none of them short. Each word of the plane makes place for
+// the same word of the next chunk.
+template <int way, bool checksums>
+static __device__ __forceinline__ void decode_chunk(ecd_ecf8_warp &w, const ecd_ecf8_plane &p, const uint8_t *next_plane,
+                                                    uint32_t *plane, uint8_t *to, ecd_ecf8_checksum &sum)
+{
+    const int entries = ecd_ecf8_has_pairs(way) ? 2 : 4, groups = ECD_ECF8_CHUNK_STEPS / entries;
+    uint32_t e[ECD_ECF8_CHUNK_STEPS];
+    ecd_ecf8_look_after_ring(w);
+#pragma unroll
+    for (int i = 0; i < ECD_ECF8_CHUNK_STEPS; i += 2)
+        ecd_ecf8_two_steps(w, e[i], e[i + 1]);
+#pragma unroll
+    for (int g = 0; g < groups; g++) {
+        uint32_t x, y = 0;
+        ecd_ecf8_join<way>(p, e + g * entries, plane[g], x, y);
+        plane[g] = ecd_ecf8_load_plane<way>(next_plane ? next_plane + g * ecd_ecf8_plane_stride<way>() : nullptr);
+        ecd_ecf8_store<way>(to + g * (ecd_ecf8_has_halves(way) ? 256 : 128), x, y);
+        if (checksums)
+            ecd_ecf8_add_group(sum, w.lane, x, y);
+    }
+}
+
+// A weight in the tensor's own dtype, of its symbol and what the plane has for it.
+static __device__ uint32_t own_weight(const ecd_ecf8_tensor *t, uint32_t symbol, uint64_t weight)
+{
+    if (t->kind == ECD_ECF8_KIND_PAIRS) {
+        const uint64_t in_group = weight % ECF8_GROUP;
+        const uint32_t nibble = t->plane[weight / ECF8_GROUP * 64 + in_group % 64] >> (in_group / 64 * 4);
+        return symbol << 3 | (nibble & 7) | (nibble & 8) << 4;
+    }
+    if (t->own_bytes == 1)
+        return symbol;
+    const uint32_t rest = t->plane[weight];
+    return t->dtype == ECF8_BF16 ? symbol << 7 | (rest & 0x7f) | (rest & 0x80) << 8 : symbol << 8 | rest;
+}
+
+// Puts a tile's too rare symbols right, lanes by turns. Returns false where one stands on another symbol than code 0's.
+// `moved`: is added what the lane's changes are at the tile's end, for the checksum.
+template <bool halves, bool checksums>
+static __device__ bool patch_tile(const tile_job &j, uint32_t lane, uint32_t fill, uint32_t &moved)
+{
+    const ecd_ecf8_tensor *t = j.tensor;
+    const uint32_t per_code = t->kind == ECD_ECF8_KIND_PAIRS ? 2 : 1, end = j.groups * ECF8_GROUP;
+    bool good = true;
+    for (uint32_t i = j.patch_begin + lane; i < j.patch_end; i += 32) {
+        const uint8_t *patch = t->patches + (uint64_t)i * 3;
+        const uint32_t place = (patch[0] | (uint32_t)patch[1] << 8) * per_code;
+        for (uint32_t k = 0; k < per_code && place + k < end; k++) {
+            const uint32_t at = place + k, shift = per_code == 2 ? 4 * k : 0, bits = per_code == 2 ? 15 : 255;
+            const uint32_t was = own_weight(t, fill >> shift & bits, j.first + at);
+            const uint32_t is = own_weight(t, patch[2] >> shift & bits, j.first + at);
+            for (uint32_t byte = 0; checksums && byte < t->own_bytes; byte++)
+                moved ^= ecd_crc_moved((was ^ is) >> (8 * byte) & 255, (end - at) * t->own_bytes - byte);
+            if (at >= j.weights)
+                continue; // thrown away
+            const uint32_t before = t->to_bf16 ? ecd_ecf8_bf16_of(t->dtype, was) : was;
+            const uint32_t after = t->to_bf16 ? ecd_ecf8_bf16_of(t->dtype, is) : is;
+            if (halves) {
+                good &= ((uint16_t *)j.out)[at] == before;
+                ((uint16_t *)j.out)[at] = (uint16_t)after;
+            } else {
+                good &= j.out[at] == before;
+                j.out[at] = (uint8_t)after;
+            }
+        }
+    }
+    return __all_sync(ECD_ALL_LANES, good);
+}
+
+template <int way, bool checksums>
+static __device__ __forceinline__ uint32_t decode_coded(const tile_job &j, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
+                                                        const uint32_t *checksum_table)
+{
+    const ecd_ecf8_tensor *t = j.tensor;
+    const uint32_t entries = ecd_ecf8_has_pairs(way) ? 2 : 4, chunk_groups = ECD_ECF8_CHUNK_STEPS / entries;
+    const uint32_t plane_stride = ecd_ecf8_plane_stride<way>(), out_stride = ecd_ecf8_has_halves(way) ? 256 : 128;
+    ecd_ecf8_checksum sum = {checksum_table, {0, 0}, out_stride, false};
+    ecd_ecf8_plane p;
+    ecd_ecf8_begin(w, t->words, j.words_begin, j.words_end, t->code_bits);
+    ecd_ecf8_open_plane<way>(p, t->plane + j.first / ECF8_GROUP * plane_stride, w.lane, t->plane_mask,
+                             t->to_bf16 && t->dtype == ECF8_F16);
+    uint8_t *to = j.out + w.lane * (out_stride / 32);
+
+    // Two chunks at a time, as long as two whole ones follow of whose planes the words can be fetched ahead.
+    const uint32_t whole = (uint32_t)(j.weights / ECF8_GROUP) / chunk_groups, twice = whole ? (whole - 1) / 2 : 0;
+    uint32_t plane[ECD_ECF8_CHUNK_STEPS / 2];
+#pragma unroll
+    for (uint32_t g = 0; g < chunk_groups; g++)
+        plane[g] = twice ? ecd_ecf8_load_plane<way>(p.at ? p.at + g * plane_stride : nullptr) : 0;
+#pragma unroll 1
+    for (uint32_t n = twice; n; n--) {
+#pragma unroll
+        for (uint32_t k = 0; k < 2; k++) {
+            p.at += p.at ? chunk_groups * plane_stride : 0;
+            decode_chunk<way, checksums>(w, p, p.at, plane, to, sum);
+            to += chunk_groups * out_stride;
+        }
+    }
+
+    // The others one by one, the last of which the tensor may not fill.
+#pragma unroll 1
+    for (uint32_t g = 2 * twice * chunk_groups; g < j.groups; g++) {
+        uint32_t e[4], x, y = 0;
+        ecd_ecf8_look_after_ring(w);
+        ecd_ecf8_two_steps(w, e[0], e[1]);
+        if (!ecd_ecf8_has_pairs(way))
+            ecd_ecf8_two_steps(w, e[2], e[3]);
+        ecd_ecf8_join<way>(p, e, ecd_ecf8_load_plane<way>(p.at), x, y);
+        p.at += p.at ? plane_stride : 0;
+        ecd_ecf8_store_some<way>(to, x, y, (int64_t)(j.weights - g * ECF8_GROUP) - w.lane * 4);
+        to += out_stride;
+        if (checksums)
+            ecd_ecf8_add_group(sum, w.lane, x, y);
+    }
+    ecd_cp_async_wait<0>();
+    if (!ecd_ecf8_ends_well(w, t->words, j.words_end, t->code_bits))
+        return ECF8_ERR_STREAM;
+    uint32_t moved = 0;
+    if (j.patch_begin != j.patch_end) {
+        __syncwarp(); // what the lanes stored is there for all
+        if (!patch_tile<ecd_ecf8_has_halves(way), checksums>(j, w.lane, codes->symbols[0], moved))
+            return ECF8_ERR_PATCH;
+    }
+    if (checksums && ecd_ecf8_checksum_of(sum, w.lane, moved) != j.crc)
+        return ECF8_ERR_DATA_CHECKSUM;
+    return ECF8_OK;
+}
+
+// ---------------------------------------------------------------- the other modes
+
+// Four weights a lane and turn; with checksums of a tile that is not whole groups, byte by byte at its end.
+template <bool halves, bool checksums>
+static __device__ uint32_t copy_raw(const tile_job &j, uint32_t lane, const uint32_t *checksum_table)
+{
+    const ecd_ecf8_tensor *t = j.tensor;
+    const uint32_t own = t->own_bytes;
+    const uint8_t *from = t->plane + j.first * own;
+    ecd_ecf8_checksum sum = {checksum_table, {0, 0}, 128 * own, false};
+    for (uint32_t g = 0; g < j.groups; g++) {
+        const uint32_t at = g * ECF8_GROUP + lane * 4;
+        uint32_t x = 0, y = 0;
+        for (uint32_t i = 0; i < 4 && at + i < j.weights; i++) {
+            uint32_t v = own == 1 ? from[at + i] : ((const uint16_t *)from)[at + i];
+            if (checksums && own == 1)
+                x |= v << (8 * i);
+            else if (checksums)
+                (i < 2 ? x : y) |= v << (i % 2 * 16);
+            v = t->to_bf16 ? ecd_ecf8_bf16_of(t->dtype, v) : v;
+            if (halves)
+                ((uint16_t *)j.out)[at + i] = (uint16_t)v;
+            else
+                j.out[at + i] = (uint8_t)v;
+        }
+        if (checksums)
+            ecd_ecf8_add_group(sum, lane, x, y);
+    }
+    if (!checksums)
+        return ECF8_OK;
+    // Of whole groups, zeros at the end; those are taken back one by one. The checksum's end is inverted.
+    uint32_t c = ~ecd_ecf8_checksum_of(sum, lane, 0);
+    for (uint64_t n = (j.groups * (uint64_t)ECF8_GROUP - j.weights) * own * 8; n; n--)
+        c = c & 0x80000000u ? (c ^ 0x82f63b78u) << 1 | 1 : c << 1;
+    return ~c == __ldg((const uint32_t *)(t->directory + j.tile * 4)) ? ECF8_OK : ECF8_ERR_DATA_CHECKSUM;
+}
+
+static __device__ void fill_constant(const tile_job &j, uint32_t lane, bool halves)
+{
+    for (uint64_t i = lane; i < j.weights; i += 32)
+        if (halves)
+            ((uint16_t *)j.out)[i] = (uint16_t)j.tensor->constant;
+        else
+            j.out[i] = (uint8_t)j.tensor->constant;
+}
+
+// ---------------------------------------------------------------- the kernel
+
+struct shared_places {
+    uint32_t *table;
+    uint8_t *ring;
+};
+
+static __device__ __forceinline__ shared_places place_shared(uint8_t *base, uint32_t warp)
+{
+    const uint32_t begin = ecd_shared_address(base);
+    const uint32_t gap = (0u - begin) & (ECD_ECF8_TABLE_BYTES - 1), before = gap / ECD_ECF8_RING_BYTES;
+    const uint32_t ring = warp < before ? warp * ECD_ECF8_RING_BYTES
+                                        : gap + ECD_ECF8_TABLE_BYTES + (warp - before) * ECD_ECF8_RING_BYTES;
+    return {(uint32_t *)(base + gap), base + ring};
+}
+
+// Coded tiles of the two kinds; `bf16`: everything to BF16, else everything in its own dtype.
+template <bool bf16, bool checksums>
+static __device__ __forceinline__ uint32_t decode_tile(const tile_job &j, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
+                                                       const uint32_t *checksum_table)
+{
+    const ecd_ecf8_tensor *t = j.tensor;
+    if (t->kind == ECD_ECF8_KIND_PAIRS)
+        return decode_coded<bf16 ? ECD_ECF8_PAIRS_TO_HALVES : ECD_ECF8_PAIRS_TO_BYTES, checksums>(j, w, codes, checksum_table);
+    if (t->kind == ECD_ECF8_KIND_SINGLES && !bf16 && t->own_bytes == 1)
+        return decode_coded<ECD_ECF8_SINGLES_TO_BYTES, checksums>(j, w, codes, checksum_table);
+    if (t->kind == ECD_ECF8_KIND_SINGLES)
+        return decode_coded<ECD_ECF8_SINGLES_TO_HALVES, checksums>(j, w, codes, checksum_table);
+    if (t->kind == ECD_ECF8_KIND_RAW && !bf16 && t->own_bytes == 1)
+        return copy_raw<false, checksums>(j, w.lane, checksum_table);
+    if (t->kind == ECD_ECF8_KIND_RAW)
+        return copy_raw<true, checksums>(j, w.lane, checksum_table);
+    fill_constant(j, w.lane, bf16 || t->own_bytes == 2);
+    return ECF8_OK;
+}
+
+template <bool bf16, bool checksums>
+static __global__ void __launch_bounds__(THREADS)
+    decode_kernel(const ecd_ecf8_tensor *tensors, const ecd_ecf8_block *blocks, uint8_t *out, uint32_t *status)
+{
+    __shared__ ecd_ecf8_codes codes;
+    __shared__ uint32_t checksum_table[checksums ? 1024 : 1];
+    ECD_DYNAMIC_SHARED(uint8_t, shared);
+    // That a warp's number is the same in all its lanes must be seen by the compiler: all that follows hangs on it.
+    const uint32_t warp = __shfl_sync(ECD_ALL_LANES, threadIdx.x / 32, 0);
+    const ecd_ecf8_block *block = blocks + blockIdx.x;
+    const ecd_ecf8_tensor *t = tensors + block->tensor;
+    const shared_places places = place_shared(shared, warp);
+    if (t->kind <= ECD_ECF8_KIND_SINGLES) {
+        ecd_ecf8_order_symbols(&codes, t->tables + block->table * (ECD_ECF8_SYMBOLS / 2));
+        ecd_ecf8_build_table(places.table, &codes, t->code_bits, t->payload);
+    }
+    if (checksums && t->kind != ECD_ECF8_KIND_CONSTANT)
+        ecd_crc_build(checksum_table, t->own_bytes * ECF8_GROUP);
+
+    uint32_t *mine = status + 1 + blockIdx.x * ECD_ECF8_WARPS + warp, fault = ECF8_OK;
+    ecd_ecf8_warp w;
+    w.lane = threadIdx.x % 32;
+    if (warp < block->count) {
+        const tile_job j = find_tile(t, block->tiles[warp], out, bf16 ? 2 : t->own_bytes);
+        w.below = ecd_keep((1u << w.lane) - 1);
+        w.table = ecd_keep(ecd_shared_address(places.table));
+        w.ring = ecd_keep(ecd_shared_address(places.ring));
+        w.ring_bytes = places.ring;
+        fault = decode_tile<bf16, checksums>(j, w, &codes, checksum_table);
+    }
+    if (w.lane == 0) {
+        *mine = fault;
+        if (fault)
+            atomicAdd(status, 1u);
+    }
+}
+
+template <bool bf16, bool checksums>
+static cudaError_t launch(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, cudaStream_t stream)
+{
+    const ecd_ecf8_tensor *tensors = (const ecd_ecf8_tensor *)image;
+    const ecd_ecf8_block *blocks = (const ecd_ecf8_block *)(tensors + plan->tensor_count);
+    cudaError_t error = cudaFuncSetAttribute(decode_kernel<bf16, checksums>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             SHARED_BYTES);
+    if (error)
+        return error;
+    ECD_LAUNCH((decode_kernel<bf16, checksums>), plan->block_count, THREADS, SHARED_BYTES, stream, tensors, blocks,
+               (uint8_t *)out, status);
+    return cudaGetLastError();
+}
+
+int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream)
+{
+    cudaStream_t s = (cudaStream_t)stream;
+    if (!plan->block_count)
+        return cudaSuccess;
+    if (plan->form == ECF8_FORM_BF16)
+        return checksums ? cudaErrorInvalidValue : launch<true, false>(plan, image, out, status, s);
+    return checksums ? launch<false, true>(plan, image, out, status, s) : launch<false, false>(plan, image, out, status, s);
+}

@@ -1,0 +1,138 @@
+// A warp that takes the codes of one tile of an ECF8 container (docs/FORMAT.md, "The words of a tile"): a lane of the format
+// is a lane of the warp. What codec/lanes_scalar.c says in C, in as few instructions as were found.
+//
+// Words. The tile's words come through a ring in shared memory by cp.async, a stage of 512 bytes at a time. Eight steps take
+// 512 bytes at most, so the ring is looked after only once in eight steps (a chunk). Behind the ring lies a copy of
+// its first stage, so that no look-up wraps. Whatever the words say, look-ups stay within ring and copy; behind the
+// tile's end there are zeros or up to 14 bytes of the next tile, and the count of words at the end finds that.
+//
+// A lane's state is its window and `left`. The window holds the valid bits times 4, what was consumed above them. The low
+// 5 bits of `left` are valid - L in two's complement, -12..15: bit 4, the sign, is set where fewer than L bits
+// are valid, and to take a word is to clear it. Shifting the window right by `left` leaves the next L bits as an offset
+// into the table, whose entries have 32 - length in their low 5 bits: adding a whole entry takes its code. What that
+// leaves above the 5 bits does not matter, since the shift takes its count modulo 32.
+#ifndef ECD_KERNELS_CUDA_ECF8_WARP_CUH
+#define ECD_KERNELS_CUDA_ECF8_WARP_CUH
+
+#include "kernels/cuda/ptx.cuh"
+
+enum {
+    ECD_ECF8_STAGE = 512,
+    ECD_ECF8_RING = 3 * ECD_ECF8_STAGE,
+    ECD_ECF8_RING_BYTES = ECD_ECF8_RING + ECD_ECF8_STAGE, // with the copy of the first stage
+    ECD_ECF8_CHUNK_STEPS = 8,
+};
+
+#define ECD_ALL_LANES 0xffffffffu
+
+struct ecd_ecf8_warp {
+    uint32_t lane, below; // `below`: the mask of the lanes before this one
+    uint32_t table;       // shared address, a multiple of its 16 KB
+    uint32_t offsets;     // the mask of an offset into it: 4 (2^L - 1)
+    uint32_t ring;        // shared address
+    // The state.
+    uint32_t window, left;
+    uint32_t place;     // shared address of the next word
+    uint32_t refill_at; // the place from which on the next stage is fetched
+    // What is fetched next: `source_bytes` from `source`, if more than 0.
+    const uint8_t *source;
+    int32_t source_bytes;
+    uint8_t *ring_bytes; // the ring, as C++ sees it
+};
+
+// Starts the copy of the next stage to byte `to` of the ring, and to the copy if that is the first stage.
+static __device__ __forceinline__ void ecd_ecf8_fetch(ecd_ecf8_warp &w, uint32_t to)
+{
+    const uint32_t at = w.lane * 16, bytes = w.source_bytes > (int32_t)at ? 16 : 0;
+    ecd_cp_async<16>(w.ring_bytes + to + at, w.source + at, bytes);
+    if (to == 0)
+        ecd_cp_async<16>(w.ring_bytes + ECD_ECF8_RING + at, w.source + at, bytes);
+    ecd_cp_async_commit();
+    w.source += ECD_ECF8_STAGE;
+    w.source_bytes -= ECD_ECF8_STAGE;
+}
+
+// The tile's words are bytes begin .. end - 1 from `words`, which is aligned to 16.
+static __device__ __forceinline__ void ecd_ecf8_begin(ecd_ecf8_warp &w, const uint8_t *words, uint64_t begin, uint64_t end,
+                                                      uint32_t code_bits)
+{
+    const uint64_t from = begin & ~(uint64_t)15;
+    w.source = words + from;
+    w.source_bytes = (int32_t)(end - from); // a tile takes at most 65536 words
+    __syncwarp();                           // the warp may have used the ring before
+#pragma unroll
+    for (uint32_t stage = 0; stage < ECD_ECF8_RING; stage += ECD_ECF8_STAGE)
+        ecd_ecf8_fetch(w, stage);
+    ecd_cp_async_wait<1>();
+    __syncwarp();
+    w.offsets = (4u << code_bits) - 4;
+    w.window = 0;
+    w.left = 0u - code_bits;
+    w.place = w.ring + (uint32_t)(begin & 15);
+    w.refill_at = w.ring + ECD_ECF8_STAGE;
+}
+
+// Before each chunk: a stage that was used up is fetched anew. The two others are there then, more than a chunk can take.
+static __device__ __forceinline__ void ecd_ecf8_look_after_ring(ecd_ecf8_warp &w)
+{
+    if (w.place < w.refill_at)
+        return;
+    __syncwarp();
+    ecd_ecf8_fetch(w, w.refill_at - ECD_ECF8_STAGE - w.ring);
+    ecd_cp_async_wait<1>();
+    __syncwarp();
+    if (w.refill_at == w.ring + ECD_ECF8_RING) {
+        w.place -= ECD_ECF8_RING;
+        w.refill_at = w.ring;
+    }
+    w.refill_at += ECD_ECF8_STAGE;
+}
+
+// A step: lanes that lack bits take a word each, in their order; then each takes a code. %0 window, %1 left, %2 place,
+// %5 below, %6 offsets, %7 table.
+#define ECD_ECF8_STEP(entry)                                                                                           \
+    "and.b32 r, %1, 16;\n"                                                                                             \
+    "setp.ne.u32 p, r, 0;\n"                                                                                           \
+    "vote.sync.ballot.b32 m, p, 0xffffffff;\n"                                                                         \
+    "and.b32 r, m, %5;\n"                                                                                              \
+    "popc.b32 r, r;\n"                                                                                                 \
+    "mad.lo.u32 r, r, 2, %2;\n"                                                                                        \
+    "@p ld.shared.u16 w, [r];\n"                                                                                       \
+    "@p shl.b32 %0, %0, 16;\n"                                                                                         \
+    "@p mad.lo.u32 %0, w, 4, %0;\n"                                                                                    \
+    "popc.b32 m, m;\n"                                                                                                 \
+    "mad.lo.u32 %2, m, 2, %2;\n"                                                                                       \
+    "and.b32 %1, %1, 0xffffffef;\n"                                                                                    \
+    "shf.r.wrap.b32 r, %0, 0, %1;\n"                                                                                   \
+    "lop3.b32 r, r, %6, %7, 0xea;\n" /* (r & offsets) | table */                                                       \
+    "ld.shared.u32 " entry ", [r];\n"                                                                                  \
+    "add.u32 %1, %1, " entry ";\n"
+
+#define ECD_ECF8_TWO_STEPS "{ .reg .pred p; .reg .b32 w, r, m;\n" ECD_ECF8_STEP("%3") ECD_ECF8_STEP("%4") "}"
+
+// Two steps; the entries of their codes.
+static __device__ __forceinline__ void ecd_ecf8_two_steps(ecd_ecf8_warp &w, uint32_t &first, uint32_t &second)
+{
+#if defined(ECD_CUDA_EMU)
+    uint32_t *const operands[] = {&w.window, &w.left, &w.place, &first, &second, &w.below, &w.offsets, &w.table};
+    emu_ptx(ECD_ECF8_TWO_STEPS, operands);
+#else
+    asm volatile(ECD_ECF8_TWO_STEPS
+                 : "+r"(w.window), "+r"(w.left), "+r"(w.place), "=&r"(first), "=&r"(second)
+                 : "r"(w.below), "r"(w.offsets), "r"(w.table));
+#endif
+}
+
+// After the tile's last step: have all its words been taken, no more, and are all bits left in the windows zero?
+static __device__ __forceinline__ bool ecd_ecf8_ends_well(const ecd_ecf8_warp &w, const uint8_t *words, uint64_t end,
+                                                          uint32_t code_bits)
+{
+    // The place counts from the stream's begin once the stages fetched so far are known: refill_at is two before them.
+    const int64_t fetched = w.source - words, behind = (int32_t)(w.refill_at - w.place);
+    const int64_t at = fetched - (ECD_ECF8_RING - ECD_ECF8_STAGE) - behind;
+    const uint32_t valid = ((w.left ^ 16) & 31) - 16 + code_bits;
+    const bool zeros = !((w.window >> 2) & ((1u << valid) - 1));
+    return __all_sync(ECD_ALL_LANES, at == (int64_t)end && zeros);
+}
+
+#endif
