@@ -9,7 +9,7 @@ static ecd_status open_vae(ecd_pipeline *p, ecd_diag *diag)
     ecd_checkpoint *cp = NULL;
     ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &cp, diag);
     if (status == ECD_OK)
-        status = ecd_vae_open(p->folder.vae, cp, p->options.backend, &(ecd_vae_options){0}, &p->vae, diag);
+        status = ecd_vae_open(p->folder.vae, cp, p->options.backend, false, &p->vae, diag);
     ecd_checkpoint_close(cp);
     return status;
 }
