@@ -17,6 +17,24 @@ static ecd_status check_options(const ecd_backend_options *options, ecd_diag *di
     return ECD_OK;
 }
 
+static ecd_status open_cuda(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
+{
+#if defined(ECD_WITH_CUDA)
+    return ecd_cuda_open(options, out, diag);
+#else
+    (void)options, (void)out;
+    return ecd_fail(diag, ECD_RESOURCE, "backend cuda: this program was built without CUDA");
+#endif
+}
+
+// The GPU where there is one that can be used, else the CPU. What is wrong with the GPU is not said: `cuda` says it.
+static ecd_status open_best(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
+{
+    if (open_cuda(options, out, NULL) == ECD_OK)
+        return ECD_OK;
+    return ecd_cpu_open(options, out, diag);
+}
+
 ecd_status ecd_backend_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
 {
     *out = NULL;
@@ -31,10 +49,12 @@ ecd_status ecd_backend_open(const ecd_backend_options *options, ecd_backend **ou
     const char *name = chosen.name ? chosen.name : "auto";
     if (!strcmp(name, "ref"))
         return ecd_ref_open(&chosen, out, diag);
-    if (!strcmp(name, "cpu") || !strcmp(name, "auto"))
+    if (!strcmp(name, "cpu"))
         return ecd_cpu_open(&chosen, out, diag);
+    if (!strcmp(name, "auto"))
+        return open_best(&chosen, out, diag);
     if (!strcmp(name, "cuda"))
-        return ecd_fail(diag, ECD_RESOURCE, "backend cuda: no CUDA device, or built without CUDA");
+        return open_cuda(&chosen, out, diag);
     return ecd_fail(diag, ECD_USAGE, "backend %s: expected auto, ref, cpu or cuda", name);
 }
 

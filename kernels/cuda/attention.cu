@@ -112,18 +112,14 @@ static const char *launch(ecd_cuda_stream *stream, const ecd_attention *op)
     return ecd_launch_error();
 }
 
-template <typename Act> static const char *launch_any(ecd_cuda_stream *stream, const ecd_attention *op)
-{
-    if (op->head_dim <= 64)
-        return launch<Act, 2, 8>(stream, op);
-    if (op->head_dim <= 128)
-        return launch<Act, 4, 8>(stream, op);
-    if (op->head_dim <= 256)
-        return launch<Act, 8, 4>(stream, op);
-    return launch<Act, 16, 4>(stream, op); // 98 KiB of shared memory: within the 99 of sm_89
-}
-
+// BF16 heads of up to 128 channels go to tensor cores (attention_mma.cu); wider ones are few.
 const char *ecd_cuda_launch_attention(ecd_cuda_stream *stream, bool narrow, const ecd_attention *op)
 {
-    return narrow ? launch_any<ecd_bf16_bits>(stream, op) : launch_any<float>(stream, op);
+    if (narrow)
+        return launch<ecd_bf16_bits, 16, 4>(stream, op);
+    if (op->head_dim <= 64)
+        return launch<float, 2, 8>(stream, op);
+    if (op->head_dim <= 128)
+        return launch<float, 4, 8>(stream, op);
+    return launch<float, 16, 4>(stream, op); // 98 KiB of shared memory: within the 99 of sm_89
 }
