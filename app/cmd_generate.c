@@ -33,7 +33,7 @@ static ecd_status plan(ecd_generate *g, ecd_diag *diag)
         return status;
     if (!(g->model_name = ecd_model_name(g->model_path)))
         return ecd_fail_memory(diag, 0, "a model's name");
-    status = ecd_model_folder_open(g->model_path, &g->folder, diag);
+    status = ecd_model_folder_open_with(g->model_path, g->settings.config, &g->folder, diag);
     if (!status)
         status = ecd_transformer_describe(g->folder.transformer_class, g->folder.transformer, &g->info, diag);
     if (!status)

@@ -18,7 +18,7 @@ extern const char *const ecd_compute_names[];  // "auto", "f32", "bf16": as ecd_
 
 // The command line (and the recipe under it), borrowed from argv.
 typedef struct ecd_settings {
-    const char *model, *classes, *prompt, *prompts, *output, *replay, *cache_text; // NULL: not given
+    const char *model, *classes, *prompt, *prompts, *output, *replay, *cache_text, *config; // NULL: not given
     int64_t count, steps; // steps 0: the model's default
     int64_t max_tokens;   // of a text; 0: the model's default
     uint64_t seed;

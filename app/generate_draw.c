@@ -54,6 +54,7 @@ static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag 
         guided = guided || (g->pictures[i].state == ECD_PICTURE_PLANNED && g->pictures[i].guidance > 1);
     const ecd_pipeline_options options = {
         .model = g->model_path,
+        .config = s->config,
         .backend = g->backend,
         .store = {.mode = (ecd_weights_mode)s->weights,
                   .read_ahead = true,

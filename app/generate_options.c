@@ -13,7 +13,7 @@ const char *const ecd_compute_names[] = {"auto", "f32", "bf16", NULL};
 
 // Options of the contract that are not there yet: known, so that the message can say so. One that comes moves from here to
 // a row of the table in parse.
-static const char *const later_names[] = {"init", "strength", "config", "vae-tile"};
+static const char *const later_names[] = {"init", "strength", "vae-tile"};
 
 enum { LATER = sizeof later_names / sizeof *later_names };
 
@@ -55,6 +55,7 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"prompt", 0, ECD_OPTION_ANY_TEXT, &s->prompt, &given->prompt, 0, 0, NULL},
         {"prompts", 0, ECD_OPTION_TEXT, &s->prompts, &given->prompts, 0, 0, NULL},
         {"max-sequence-length", 0, ECD_OPTION_INT, &s->max_tokens, &s->has_max_tokens, 1, ECD_TEXTS_MAX_TOKENS, NULL},
+        {"config", 0, ECD_OPTION_TEXT, &s->config, NULL, 0, 0, NULL},
         {"cache-text", 0, ECD_OPTION_TEXT, &s->cache_text, NULL, 0, 0, NULL},
         {"resume", 0, ECD_OPTION_FLAG, &s->resume, NULL, 0, 0, NULL},
         {"output", 'o', ECD_OPTION_TEXT, &s->output, &given->output, 0, 0, NULL},

@@ -117,6 +117,10 @@ ecd_status ecd_texts_open(const ecd_model_folder *folder, const ecd_transformer_
     ecd_texts *texts = calloc(1, sizeof *texts);
     if (!texts)
         return ecd_fail_memory(diag, sizeof *texts, "the texts");
+    texts->where.path = strdup(folder->path);
+    texts->where.file = folder->file ? strdup(folder->file) : NULL;
+    if (!texts->where.path || (folder->file && !texts->where.file))
+        status = ecd_fail_memory(diag, 0, "a path");
     for (int i = 0; !status && i < ECD_TEXTS_PARTS; i++) {
         texts->parts[i] = (ecd_text_part){.tokenizer_name = use->parts[i].tokenizer,
                                           .encoder_name = use->parts[i].encoder,
@@ -144,6 +148,7 @@ void ecd_texts_close(ecd_texts *texts)
         free(part->encoder_path);
         free(part->ids);
     }
+    ecd_model_folder_close(&texts->where);
     for (size_t i = 0; i < texts->count; i++)
         free(texts->prompts[i]);
     free(texts->prompts);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "weights/component.h"
 #include "weights/tree.h"
 #include "weights/writer.h"
 
@@ -32,6 +33,23 @@ static ecd_status print_content(const char *path, FILE *out, ecd_diag *diag)
     return ECD_OK;
 }
 
+// A single file that weights may come from, whatever of it is the component's. `path` may be NULL.
+static ecd_status print_file(const char *path, FILE *out, ecd_diag *diag)
+{
+    ecd_tree tree;
+    char *root = NULL;
+    if (!path)
+        return ECD_OK;
+    ecd_status status = ecd_tree_single(path, &root, &tree, diag);
+    if (status)
+        return status;
+    fprintf(out, "%s %" PRIu64 " %" PRId64 "\n", path, tree.entries[0].size_bytes, tree.entries[0].changed_ns);
+    status = print_content(path, out, diag);
+    ecd_tree_free(&tree);
+    free(root);
+    return status;
+}
+
 static ecd_status print_entry(const char *folder, const ecd_tree_entry *entry, FILE *out, ecd_diag *diag)
 {
     if (entry->folder)
@@ -45,17 +63,21 @@ static ecd_status print_entry(const char *folder, const ecd_tree_entry *entry, F
     return status;
 }
 
-ecd_status ecd_texts_cache_print(const char *folder, char print[ECD_SHA256_TEXT], ecd_diag *diag)
+ecd_status ecd_texts_cache_print(const ecd_model_folder *folder, const char *component, const char *path,
+                                 char print[ECD_SHA256_TEXT], ecd_diag *diag)
 {
     ecd_tree tree = {0};
+    char *beside = folder->file ? ecd_component_beside(folder->file, component) : NULL;
     char *text = NULL;
     size_t size = 0;
-    ecd_status status = ecd_tree_list(folder, &tree, diag);
-    if (status)
-        return status;
-    FILE *out = open_memstream(&text, &size);
+    ecd_status status = ecd_tree_list(path, &tree, diag);
+    FILE *out = status ? NULL : open_memstream(&text, &size);
     for (size_t i = 0; out && !status && i < tree.count; i++)
-        status = print_entry(folder, &tree.entries[i], out, diag);
+        status = print_entry(path, &tree.entries[i], out, diag);
+    if (out && !status)
+        status = print_file(folder->file, out, diag);
+    if (out && !status)
+        status = print_file(beside, out, diag);
     bool lost = !out || ferror(out);
     lost = (out && fclose(out)) || lost;
     if (!status && lost)
@@ -63,6 +85,7 @@ ecd_status ecd_texts_cache_print(const char *folder, char print[ECD_SHA256_TEXT]
     if (!status)
         ecd_sha256(text, size, print);
     free(text);
+    free(beside);
     ecd_tree_free(&tree);
     return status;
 }

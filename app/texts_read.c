@@ -65,7 +65,7 @@ static ecd_status find_missing(reader *d, ecd_diag *diag)
     if (!d->missing)
         return ecd_fail_memory(diag, d->texts->count * sizeof *d->missing, "the prompts");
     if (d->r->cache)
-        status = ecd_texts_cache_print(d->part->encoder_path, d->print, diag);
+        status = ecd_texts_cache_print(&d->texts->where, d->part->encoder_name, d->part->encoder_path, d->print, diag);
     for (size_t i = 0; !status && i < d->texts->count; i++) {
         bool found = false;
         if (!d->texts->needed[i])
@@ -111,7 +111,7 @@ static ecd_status open_encoder(reader *d, ecd_diag *diag)
     size_t one = states_of(d->part) * sizeof(float);
     uint64_t most = d->r->budget_bytes ? d->r->budget_bytes / STATES_SHARE : states_bytes;
     size_t fits = (size_t)((most < states_bytes ? most : states_bytes) / one);
-    ecd_status status = ecd_checkpoint_open(d->part->encoder_path, &d->cp, diag);
+    ecd_status status = ecd_model_folder_weights(&d->texts->where, d->part->encoder_name, &d->cp, diag);
     d->wave = fits < 1 ? 1 : fits < d->count ? fits : d->count;
     d->group = d->wave < GROUP ? d->wave : GROUP;
     while (!status && (status = try_encoder(d, diag)) == ECD_RESOURCE && d->wave > 1) {

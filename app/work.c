@@ -122,15 +122,17 @@ int ecd_work_command_run(const ecd_work_command *command, int argc, char **argv)
     ecd_diag diag = {0};
     ecd_work_report report = {0};
     display shown = {.terminal = isatty(STDERR_FILENO)};
+    const char *config = NULL;
     const ecd_option options[] = {
         {.name = "json", .kind = ECD_OPTION_FLAG, .value = &json},
         {.name = "quiet", .kind = ECD_OPTION_FLAG, .value = &shown.quiet},
         {.name = "threads", .kind = ECD_OPTION_INT, .value = &threads, .min = 1, .max = 1024},
         {.name = "quantize", .kind = ECD_OPTION_CHOICE, .value = &type, .given = &quantize, .choices = types},
         {.name = "level", .kind = ECD_OPTION_CHOICE, .value = &level, .choices = levels},
+        {.name = "config", .kind = ECD_OPTION_TEXT, .value = &config},
         {.name = "format", .kind = ECD_OPTION_CHOICE, .value = &format, .choices = formats},
     };
-    ecd_status status = ecd_options_parse(argc, argv, options, command->encodes ? 6 : 3, &first, &diag);
+    ecd_status status = ecd_options_parse(argc, argv, options, command->encodes ? 7 : 3, &first, &diag);
     if (!status && argc - first != 2)
         status = ecd_fail(&diag, ECD_USAGE, "%d arguments, expected 2: %s %s", argc - first, argv[0], command->names);
     if (status)
@@ -138,6 +140,7 @@ int ecd_work_command_run(const ecd_work_command *command, int argc, char **argv)
     ecd_compress_options work = {.quantize_e4m3 = quantize,
                                  .level = level_of[level],
                                  .published = format == 1,
+                                 .config = config,
                                  .threads = (unsigned)threads,
                                  .progress = show_progress,
                                  .notice = show_notice,
