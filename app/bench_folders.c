@@ -115,19 +115,21 @@ static ecd_status make_form(work_call *work, const char *doing, bool quantize, c
     return status;
 }
 
-// NAME as published, rounded to E4M3 and compressed, and the same weights uncompressed.
+// NAME as published, rounded to E4M3 and compressed, and the same weights uncompressed: those published where they are
+// E4M3 already.
 static ecd_status find_synthetic(ecd_bench *b, const char *scratch, ecd_diag *diag)
 {
     const char *name = ecd_synthetic_names[b->settings.synthetic];
-    char *source = named(scratch, name, ""), *ecf8 = named(scratch, name, "-e4m3-ecf8");
-    char *raw = named(scratch, name, "-e4m3");
+    bool fp8 = ecd_synthetic_is_fp8(name);
+    char *source = named(scratch, name, ""), *ecf8 = named(scratch, name, fp8 ? "-ecf8" : "-e4m3-ecf8");
+    char *raw = named(scratch, name, fp8 ? "" : "-e4m3");
     ecd_status status = source && ecf8 && raw ? ECD_OK : ecd_fail_memory(diag, 0, "a path");
     b->folders[ECD_BENCH_ECF8] = ecf8;
     b->folders[ECD_BENCH_RAW] = raw;
     if (!status && (!ecd_path_exists(ecf8) || !ecd_path_exists(raw)))
         status = make_source(name, source, diag);
     if (!status)
-        status = make_form(ecd_compress, "compressing", true, source, ecf8, diag);
+        status = make_form(ecd_compress, "compressing", !fp8, source, ecf8, diag);
     if (!status)
         status = make_form(ecd_decompress, "expanding", false, ecf8, raw, diag);
     free(source);

@@ -10,16 +10,24 @@
 #include "base/file.h"
 #include "weights/tree.h"
 
+// FLUX.1-dev; a quarter of its width; and one for tests.
+static const ecd_synthetic_flux flux_dev = {38, {16, 56, 56}, 768, 12, 12, 49408, 4096, 24, 64, 10240, 32128};
+static const ecd_synthetic_flux flux_mini = {38, {16, 56, 56}, 192, 12, 3, 49408, 1024, 24, 16, 2560, 32128};
+static const ecd_synthetic_flux flux_tiny = {3, {8, 12, 12}, 64, 2, 2, 520, 64, 2, 2, 96, 128};
+
 static const ecd_synthetic_model models[] = {
-    {"dit-xl-2-256", 28, 16, 72, 32, 1000, {128, 256, 512, 512}, 32, 256},
-    {"dit-xl-2-512", 28, 16, 72, 64, 1000, {128, 256, 512, 512}, 32, 256},
-    {"dit-b-2-256", 12, 12, 64, 32, 1000, {128, 256, 512, 512}, 32, 256},
-    {"dit-s-2-256", 12, 6, 64, 32, 1000, {128, 256, 512, 512}, 32, 256},
-    {"dit-tiny", 3, 4, 32, 8, 1000, {16, 16, 32, 32}, 8, 64},
+    {"dit-xl-2-256", 28, 16, 72, 32, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
+    {"dit-xl-2-512", 28, 16, 72, 64, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
+    {"dit-b-2-256", 12, 12, 64, 32, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
+    {"dit-s-2-256", 12, 6, 64, 32, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
+    {"dit-tiny", 3, 4, 32, 8, 1000, {16, 16, 32, 32}, 8, 64, 4, NULL},
+    {"flux1-dev", 19, 24, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_dev},
+    {"flux1-mini", 19, 6, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_mini},
+    {"flux1-tiny", 2, 4, 32, 0, 0, {16, 16, 32, 32}, 8, 64, 16, &flux_tiny},
 };
 
-const char *const ecd_synthetic_names[] = {"dit-xl-2-256", "dit-xl-2-512", "dit-b-2-256",
-                                           "dit-s-2-256",  "dit-tiny",     NULL};
+const char *const ecd_synthetic_names[] = {"dit-xl-2-256", "dit-xl-2-512", "dit-b-2-256", "dit-s-2-256", "dit-tiny",
+                                           "flux1-dev",    "flux1-mini",   "flux1-tiny",  NULL};
 
 const ecd_synthetic_model *ecd_synthetic_find(const char *name)
 {
@@ -29,11 +37,17 @@ const ecd_synthetic_model *ecd_synthetic_find(const char *name)
     return NULL;
 }
 
+bool ecd_synthetic_is_fp8(const char *name)
+{
+    const ecd_synthetic_model *m = ecd_synthetic_find(name);
+    return m && m->flux;
+}
+
 // ---- configs, as diffusers 0.12 saved them: two blanks, keys in order, a newline at the end
 
 #define SAVED "  \"_diffusers_version\": \"0.12.0.dev0\",\n"
 
-static ecd_status write_text(const char *root, const char *name, char *text, ecd_diag *diag)
+ecd_status ecd_synthetic_write_text(const char *root, const char *name, char *text, ecd_diag *diag)
 {
     char *path = ecd_path_join(root, name);
     ecd_status status =
@@ -63,12 +77,12 @@ static ecd_status write_index(const ecd_synthetic_model *m, const char *root, ec
         free(text);
         text = NULL;
     }
-    return write_text(root, "model_index.json", text, diag);
+    return ecd_synthetic_write_text(root, "model_index.json", text, diag);
 }
 
 static ecd_status write_scheduler(const char *root, ecd_diag *diag)
 {
-    return write_text(root, "scheduler/scheduler_config.json",
+    return ecd_synthetic_write_text(root, "scheduler/scheduler_config.json",
                       strdup("{\n  \"_class_name\": \"DDIMScheduler\",\n" SAVED "  \"beta_end\": 0.02,\n"
                              "  \"beta_schedule\": \"linear\",\n  \"beta_start\": 0.0001,\n  \"clip_sample\": false,\n"
                              "  \"num_train_timesteps\": 1000,\n  \"prediction_type\": \"epsilon\",\n"
@@ -90,7 +104,7 @@ static ecd_status write_transformer(const ecd_synthetic_model *m, const char *ro
                  (long long)m->head_dim, (long long)m->heads, (long long)m->classes, (long long)m->layers,
                  (long long)m->sample_size) < 0)
         text = NULL;
-    return write_text(root, "transformer/config.json", text, diag);
+    return ecd_synthetic_write_text(root, "transformer/config.json", text, diag);
 }
 
 static ecd_status write_vae(const ecd_synthetic_model *m, const char *root, ecd_diag *diag)
@@ -111,7 +125,7 @@ static ecd_status write_vae(const ecd_synthetic_model *m, const char *root, ecd_
                  (long long)m->vae_channels[3], lists[0], (long long)m->vae_groups, (long long)m->picture,
                  lists[1]) < 0)
         text = NULL;
-    return write_text(root, "vae/config.json", text, diag);
+    return ecd_synthetic_write_text(root, "vae/config.json", text, diag);
 }
 
 // ---- the folder
@@ -137,12 +151,11 @@ static uint64_t list_bytes(const ecd_synthetic_list *list)
     return sum;
 }
 
-static ecd_status make_folders(const char *root, ecd_diag *diag)
+static ecd_status make_folders(const char *root, const char *const *names, ecd_diag *diag)
 {
-    static const char *const names[] = {"scheduler", "transformer", "vae"};
     ecd_status status = ECD_OK;
-    for (size_t i = 0; !status && i < sizeof names / sizeof *names; i++) {
-        char *path = ecd_path_join(root, names[i]);
+    for (; !status && *names; names++) {
+        char *path = ecd_path_join(root, *names);
         if (!path)
             return ecd_fail_memory(diag, strlen(root), "a path");
         if (mkdir(path, 0777))
@@ -152,40 +165,73 @@ static ecd_status make_folders(const char *root, ecd_diag *diag)
     return status;
 }
 
-static ecd_status write_weights(const char *root, const char *component, const ecd_synthetic_list *list,
-                                const ecd_synthetic_table *table, making *k, ecd_diag *diag)
+static ecd_status write_dit_configs(const ecd_synthetic_model *m, const char *root, ecd_diag *diag)
+{
+    ecd_status status = write_index(m, root, diag);
+    if (!status)
+        status = write_scheduler(root, diag);
+    if (!status)
+        status = write_transformer(m, root, diag);
+    return status ? status : write_vae(m, root, diag);
+}
+
+// A file of weights and what it holds.
+typedef struct component {
+    const char *file;
+    void (*list_tensors)(const ecd_synthetic_model *m, ecd_synthetic_list *list);
+    bool quantized;
+} component;
+
+static const component dit_parts[] = {
+    {"transformer/diffusion_pytorch_model.bin", ecd_synthetic_list_dit, false},
+    {"vae/diffusion_pytorch_model.bin", ecd_synthetic_list_vae, false},
+};
+
+static const component flux_parts[] = {
+    {"transformer/diffusion_pytorch_model.safetensors", ecd_synthetic_list_flux, true},
+    {"text_encoder_2/model.safetensors", ecd_synthetic_list_t5, true},
+    {"text_encoder/model.safetensors", ecd_synthetic_list_clip, false},
+    {"vae/diffusion_pytorch_model.safetensors", ecd_synthetic_list_vae, false},
+};
+
+// The list's bytes in the file, or with `root` its file.
+static ecd_status do_part(const ecd_synthetic_model *m, const component *part, const char *root,
+                          const ecd_synthetic_table *table, making *k, ecd_diag *diag)
 {
     const ecd_synthetic_watch watch = {told, k};
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s/diffusion_pytorch_model.bin", root, component) < 0)
-        return ecd_fail_memory(diag, strlen(root), "a path");
-    ecd_status status = ecd_synthetic_write_torch(path, list, table, &watch, diag);
+    ecd_synthetic_list list = {0};
+    ecd_status status = ECD_OK;
+    part->list_tensors(m, &list);
+    char *path = root ? ecd_path_join(root, part->file) : NULL;
+    if (list.no_memory || (root && !path))
+        status = ecd_fail_memory(diag, list.capacity * sizeof *list.tensors, "a list of tensors");
+    else if (!root)
+        k->total_bytes += m->flux ? ecd_synthetic_file_bytes(&list, part->quantized) : list_bytes(&list);
+    else if (m->flux)
+        status = ecd_synthetic_write_file(path, &list, part->quantized, table, &watch, diag);
+    else
+        status = ecd_synthetic_write_torch(path, &list, table, &watch, diag);
     free(path);
+    free(list.tensors);
     return status;
 }
 
 static ecd_status fill(const ecd_synthetic_model *m, const char *root, making *k, ecd_diag *diag)
 {
-    ecd_synthetic_list dit = {0}, vae = {0};
+    static const char *const dit_folders[] = {"scheduler", "transformer", "vae", NULL};
+    static const char *const flux_folders[] = {"scheduler",    "transformer",    "vae",         "tokenizer",
+                                               "text_encoder", "text_encoder_2", "tokenizer_2", NULL};
+    const component *parts = m->flux ? flux_parts : dit_parts;
+    size_t count = m->flux ? sizeof flux_parts / sizeof *parts : sizeof dit_parts / sizeof *parts;
     ecd_synthetic_table *table = ecd_synthetic_table_new();
-    ecd_synthetic_list_dit(m, &dit);
-    ecd_synthetic_list_vae(m, &vae);
-    k->total_bytes = list_bytes(&dit) + list_bytes(&vae);
-    ecd_status status = table ? make_folders(root, diag) : ecd_fail_memory(diag, 1 << 16, "quantiles");
+    ecd_status status = table ? make_folders(root, m->flux ? flux_folders : dit_folders, diag)
+                              : ecd_fail_memory(diag, 1 << 16, "quantiles");
+    for (size_t i = 0; !status && i < count; i++)
+        status = do_part(m, &parts[i], NULL, table, k, diag);
     if (!status)
-        status = write_index(m, root, diag);
-    if (!status)
-        status = write_scheduler(root, diag);
-    if (!status)
-        status = write_transformer(m, root, diag);
-    if (!status)
-        status = write_vae(m, root, diag);
-    if (!status)
-        status = write_weights(root, "transformer", &dit, table, k, diag);
-    if (!status)
-        status = write_weights(root, "vae", &vae, table, k, diag);
-    free(dit.tensors);
-    free(vae.tensors);
+        status = m->flux ? ecd_synthetic_write_flux_configs(m, root, diag) : write_dit_configs(m, root, diag);
+    for (size_t i = 0; !status && i < count; i++)
+        status = do_part(m, &parts[i], root, table, k, diag);
     free(table);
     return status;
 }

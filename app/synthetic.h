@@ -1,6 +1,7 @@
 // Model folders of real sizes with weights drawn at random, for measuring without the published files: the same file
-// names, tensor names, shapes, types and configs, in the pickled form that facebook/DiT-XL-2-256 has. The weights look
-// like trained ones to a codec (heavy tails, rows of their own scales); the pictures are noise.
+// names, tensor names, shapes, types and configs: DiTs in the pickled form that facebook/DiT-XL-2-256 has, FLUX.1-dev as
+// safetensors, the matrices of transformer and T5 in FP8 with a scale a row, the rest BF16, with tokenizers that know single
+// characters. The weights look like trained ones to a codec (heavy tails, rows of their own scales); the pictures are noise.
 //
 // The same name gives the same bytes on one machine (draws pass through libm's exp and tan).
 #ifndef ECD_APP_SYNTHETIC_H
@@ -8,8 +9,11 @@
 
 #include "base/status.h"
 
-// What can be made: "dit-xl-2-256", "dit-xl-2-512", ...; NULL-terminated, for options and messages.
+// What can be made: "dit-xl-2-256", "flux1-dev", ...; NULL-terminated, for options and messages.
 extern const char *const ecd_synthetic_names[];
+
+// Are the named model's matrices FP8 as it is made, so that rounding would change nothing?
+bool ecd_synthetic_is_fp8(const char *name);
 
 // Makes the model `name` as the new folder `path`, which appears whole or not at all. Memory stays flat. `progress`
 // (may be NULL) is told the bytes done and all of them, and stops the work with ECD_INTERRUPTED by returning true.

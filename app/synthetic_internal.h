@@ -9,13 +9,22 @@
 
 enum { ECD_SYNTHETIC_NAME = 112, ECD_SYNTHETIC_LEVELS = 4 };
 
-// A DiT with its VAE, as diffusers' configs describe them.
+// What FLUX.1 has beside a DiT's fields, as the configs of diffusers and transformers describe it.
+typedef struct ecd_synthetic_flux {
+    int64_t singles, axes[3];
+    int64_t clip_width, clip_layers, clip_heads, clip_vocab; // clip_width: the transformer's pooled_projection_dim
+    int64_t t5_width, t5_layers, t5_heads, t5_wide, t5_vocab; // t5_width: its joint_attention_dim
+} ecd_synthetic_flux;
+
+// A DiT, or FLUX.1, with its VAE, as diffusers' configs describe them.
 typedef struct ecd_synthetic_model {
     const char *name;
-    int64_t layers, heads, head_dim;
-    int64_t sample_size, classes;
+    int64_t layers, heads, head_dim; // layers: of FLUX.1 its double blocks
+    int64_t sample_size, classes;    // of a DiT
     int64_t vae_channels[ECD_SYNTHETIC_LEVELS], vae_groups;
-    int64_t picture; // the VAE config's own sample_size
+    int64_t picture;                 // the VAE config's own sample_size
+    int64_t latents;                 // channels
+    const ecd_synthetic_flux *flux;  // NULL: a DiT
 } ecd_synthetic_model;
 
 typedef struct ecd_synthetic_tensor {
@@ -32,9 +41,26 @@ typedef struct ecd_synthetic_list {
     bool no_memory;
 } ecd_synthetic_list;
 
-// synthetic_tensors.c. Free the list's tensors with free.
+static inline ecd_synthetic_tensor ecd_synthetic_matrix(int64_t out, int64_t in, float gain)
+{
+    return (ecd_synthetic_tensor){.shape = {out, in}, .dims = 2, .gain = gain};
+}
+
+static inline ecd_synthetic_tensor ecd_synthetic_vector(int64_t count)
+{
+    return (ecd_synthetic_tensor){.shape = {count}, .dims = 1, .gain = 1};
+}
+
+// Appends "PREFIX.weight" of the shape given, and with `bias` "PREFIX.bias" of its first size.
+void ecd_synthetic_add(ecd_synthetic_list *list, ecd_synthetic_tensor weight, bool bias, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+// synthetic_tensors.c, synthetic_flux.c. Free the list's tensors with free.
 void ecd_synthetic_list_dit(const ecd_synthetic_model *m, ecd_synthetic_list *list);
 void ecd_synthetic_list_vae(const ecd_synthetic_model *m, ecd_synthetic_list *list);
+void ecd_synthetic_list_flux(const ecd_synthetic_model *m, ecd_synthetic_list *list);
+void ecd_synthetic_list_clip(const ecd_synthetic_model *m, ecd_synthetic_list *list);
+void ecd_synthetic_list_t5(const ecd_synthetic_model *m, ecd_synthetic_list *list);
 uint64_t ecd_synthetic_elements(const ecd_synthetic_tensor *tensor);
 
 // synthetic_draw.c: a tensor's float32 elements in order, any number at a time.
@@ -60,6 +86,18 @@ typedef struct ecd_synthetic_watch {
 } ecd_synthetic_watch;
 ecd_status ecd_synthetic_write_torch(const char *path, const ecd_synthetic_list *list, const ecd_synthetic_table *table,
                                      const ecd_synthetic_watch *watch, ecd_diag *diag);
+
+// synthetic_file.c: writes the tensors as a safetensors file: matrices of blocks ("_blocks.", ".block.") in E4M3 with
+// "weight_scale" [rows, 1] where `quantized`, the rest in BF16. On all processors; the bytes do not depend on their number.
+ecd_status ecd_synthetic_write_file(const char *path, const ecd_synthetic_list *list, bool quantized,
+                                    const ecd_synthetic_table *table, const ecd_synthetic_watch *watch,
+                                    ecd_diag *diag);
+uint64_t ecd_synthetic_file_bytes(const ecd_synthetic_list *list, bool quantized); // without its header
+
+// synthetic_configs.c: configs and tokenizers of FLUX.1. The tokenizers know single characters, so that any text has ids.
+ecd_status ecd_synthetic_write_flux_configs(const ecd_synthetic_model *m, const char *root, ecd_diag *diag);
+// Writes a small file of the folder and frees `text`; NULL: memory was out.
+ecd_status ecd_synthetic_write_text(const char *root, const char *name, char *text, ecd_diag *diag);
 
 // synthetic.c: the same for any model, as ecd_synthetic_make is for the named ones.
 ecd_status ecd_synthetic_make_model(const ecd_synthetic_model *m, const char *path, ecd_synthetic_progress progress,

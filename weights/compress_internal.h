@@ -11,6 +11,7 @@
 #include "weights/crew.h"
 #include "weights/hash.h"
 #include "weights/partial.h"
+#include "weights/quantize.h"
 #include "weights/tree.h"
 
 enum {
@@ -173,13 +174,6 @@ void ecd_manifest_free(ecd_manifest *manifest);
 
 // Does the config beside this file of a folder describe a diffusion transformer, whose weights quantising concerns?
 bool ecd_is_transformer(const char *root, const char *path);
-
-// quantize.c. Is this a linear weight of a transformer's block?
-bool ecd_quantize_wants(const ecd_tensor *tensor);
-// Rounds rows first .. first + rows - 1 of a matrix of F32, F16 or BF16 to E4M3: scale[row] = max|row| / 448 (1 for a row of
-// zeros), saturating. `out` and `scale` are those of the whole tensor. A weight that is not finite is ECD_DATA.
-ecd_status ecd_quantize_rows(const ecd_tensor *tensor, int64_t first, int64_t rows, uint8_t *out, float *scale,
-                             ecd_diag *diag);
 
 // config_edit.c. Adds quantization_config to a config's text and takes it away again; the caller frees *out.
 ecd_status ecd_config_mark(const char *text, char **out, ecd_diag *diag);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/synthetic_internal.h"
+#include "app/texts.h"
 #include "base/file.h"
 #include "dit/pipeline/pipeline.h"
 #include "tests/unit/files.h"
@@ -49,14 +50,26 @@ static void counts_are_the_published(void **state)
     }
 }
 
-static void every_name_is_known(void **state)
+// 11,901,408,320 parameters in 1160 tensors; T5-XXL's encoder 4,762,310,656 in 219; CLIP-L's 123,060,480 in 196; the VAE
+// without quant convs 83,819,683 in 244.
+static void flux_counts_are_the_published(void **state)
 {
     (void)state;
-    for (const char *const *name = ecd_synthetic_names; *name; name++)
-        assert_non_null(ecd_synthetic_find(*name));
-    ecd_diag diag = {0};
-    assert_int_equal(ecd_synthetic_make("dit-xxl", inside("xxl"), NULL, NULL, &diag), ECD_USAGE);
-    assert_false(ecd_path_exists(inside("xxl")));
+    static const struct {
+        void (*fill)(const ecd_synthetic_model *m, ecd_synthetic_list *list);
+        size_t tensors;
+        uint64_t elements;
+    } parts[] = {{ecd_synthetic_list_flux, 1160, UINT64_C(11901408320)},
+                 {ecd_synthetic_list_t5, 219, UINT64_C(4762310656)},
+                 {ecd_synthetic_list_clip, 196, 123060480},
+                 {ecd_synthetic_list_vae, 244, 83819683}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        ecd_synthetic_list list = {0};
+        parts[i].fill(ecd_synthetic_find("flux1-dev"), &list);
+        assert_int_equal(list.count, parts[i].tensors);
+        assert_int_equal(elements_of(&list), parts[i].elements);
+        free(list.tensors);
+    }
 }
 
 static double deviation(const float *x, uint64_t count)
@@ -65,6 +78,55 @@ static double deviation(const float *x, uint64_t count)
     for (uint64_t i = 0; i < count; i++)
         sum += (double)x[i] * (double)x[i];
     return sqrt(sum / (double)count);
+}
+
+// Matrices of blocks are E4M3 that reaches 448 in each row, with a scale a row that gives the deviation asked for.
+static void flux_is_rounded_as_stated(void **state)
+{
+    (void)state;
+    static const char *const components[] = {"flux/transformer", "flux/text_encoder_2", "flux/text_encoder", "flux/vae"};
+    ecd_diag diag = {0};
+    for (int c = 0; c < 4; c++) {
+        ecd_checkpoint *cp;
+        size_t rounded = 0;
+        assert_int_equal(ecd_checkpoint_open(inside(components[c]), &cp, &diag), ECD_OK);
+        for (size_t i = 0; i < ecd_checkpoint_count(cp); i++) {
+            const ecd_tensor *t = ecd_checkpoint_tensor(cp, i);
+            bool block = strstr(t->name, "_blocks.") || strstr(t->name, ".block.");
+            bool expected = c < 2 && block && t->dims == 2 && !strstr(t->name, "relative") && !strstr(t->name, "_scale");
+            assert_int_equal(t->dtype, expected ? ECD_E4M3 : strstr(t->name, "_scale") ? ECD_F32 : ECD_BF16);
+            if (!expected)
+                continue;
+            assert_int_equal(t->scale_kind, ECD_SCALE_ROW);
+            rounded++;
+            float *x = malloc(t->count * sizeof *x);
+            ecd_to_f32(t->dtype, t->data, x, t->count);
+            for (int64_t r = 0; r < t->shape[0]; r++) {
+                float scale, largest = 0;
+                memcpy(&scale, t->scale->data + (size_t)r * sizeof scale, sizeof scale);
+                for (int64_t k = r * t->shape[1]; k < (r + 1) * t->shape[1]; k++) {
+                    largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
+                    x[k] *= scale;
+                }
+                assert_true(largest == 448);
+            }
+            double gain = deviation(x, t->count) * sqrt((double)t->shape[1]);
+            assert_true(strstr(t->name, "norm") ? gain > 0.4 && gain < 0.7 : gain > 0.8 && gain < 1.4);
+            free(x);
+        }
+        assert_int_equal(rounded, c == 0 ? 2 * (2 + 8 + 4) + 3 * 6 : c == 1 ? 2 * 7 : 0);
+        ecd_checkpoint_close(cp);
+    }
+}
+
+static void every_name_is_known(void **state)
+{
+    (void)state;
+    for (const char *const *name = ecd_synthetic_names; *name; name++)
+        assert_non_null(ecd_synthetic_find(*name));
+    ecd_diag diag = {0};
+    assert_int_equal(ecd_synthetic_make("dit-xxl", inside("xxl"), NULL, NULL, &diag), ECD_USAGE);
+    assert_false(ecd_path_exists(inside("xxl")));
 }
 
 static void tensors_are_drawn_as_stated(void **state)
@@ -99,9 +161,17 @@ static void the_same_name_gives_the_same_bytes(void **state)
     (void)state;
     static const char *const names[] = {"transformer/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.bin",
                                         "model_index.json"};
+    static const char *const flux_names[] = {"transformer/diffusion_pytorch_model.safetensors",
+                                             "text_encoder_2/model.safetensors", "tokenizer/vocab.json"};
     ecd_diag diag = {0};
     char first[128], second[128];
     assert_int_equal(ecd_synthetic_make("dit-tiny", inside("again"), NULL, NULL, &diag), ECD_OK);
+    assert_int_equal(ecd_synthetic_make("flux1-tiny", inside("more"), NULL, NULL, &diag), ECD_OK);
+    for (int i = 0; i < 3; i++) {
+        snprintf(first, sizeof first, "%s/flux/%s", folder, flux_names[i]);
+        snprintf(second, sizeof second, "%s/more/%s", folder, flux_names[i]);
+        same_file(first, second);
+    }
     for (int i = 0; i < 3; i++) {
         snprintf(first, sizeof first, "%s/tiny/%s", folder, names[i]);
         snprintf(second, sizeof second, "%s/again/%s", folder, names[i]);
@@ -119,6 +189,48 @@ static ecd_status look(void *user, int64_t index, const uint8_t *rgb, int64_t he
         kinds += !seen[rgb[i]]++;
     *(int *)user = kinds;
     return ECD_OK;
+}
+
+// Any text has ids, both encoders read them, and the picture is one.
+static void the_program_draws_a_text_with_it(void **state)
+{
+    (void)state;
+    ecd_diag diag = {0};
+    ecd_backend *be;
+    ecd_pipeline *p;
+    ecd_model_folder model;
+    ecd_transformer_info info;
+    ecd_texts *texts;
+    ecd_texts_cut cut;
+    char path[128];
+    int kinds = 0;
+    size_t index;
+    const ecd_backend_options backend = {"cpu", ECD_COMPUTE_F32, 2};
+    snprintf(path, sizeof path, "%s/flux", folder);
+    assert_int_equal(ecd_backend_open(&backend, &be, &diag), ECD_OK);
+    const ecd_texts_reading reading = {.backend = be};
+    assert_int_equal(ecd_model_folder_open(path, &model, &diag), ECD_OK);
+    assert_int_equal(ecd_transformer_describe(model.transformer_class, model.transformer, &info, &diag), ECD_OK);
+    assert_int_equal(ecd_texts_open(&model, &info, 16, &texts, &diag), ECD_OK);
+    assert_int_equal(ecd_texts_add(texts, "A \"fox\" \\ 1%!", &index, &cut, &diag), ECD_OK);
+    assert_false(cut.cut[0] || cut.cut[1]);
+    ecd_texts_need(texts, index);
+    assert_int_equal(ecd_texts_read(texts, &reading, &diag), ECD_OK);
+    float hidden[16 * 64], pooled[64];
+    assert_int_equal(ecd_texts_take(texts, index, hidden, pooled, &diag), ECD_OK);
+    const ecd_pipeline_options options = {
+        .model = path, .backend = be, .max_pictures = 1, .height = 32, .width = 48, .text_tokens = 16};
+    assert_int_equal(ecd_pipeline_open(&options, &p, &diag), ECD_OK);
+    const ecd_picture_request request = {.seed = 1};
+    const ecd_picture_text text = {hidden, pooled};
+    const ecd_draw draw = {
+        .pictures = &request, .texts = &text, .count = 1, .steps = 3, .guidance = 3.5f, .sink = look, .user = &kinds};
+    assert_int_equal(ecd_pipeline_draw(p, &draw, &diag), ECD_OK);
+    assert_true(kinds > 60);
+    ecd_pipeline_close(p);
+    ecd_texts_close(texts);
+    ecd_model_folder_close(&model);
+    ecd_backend_close(be);
 }
 
 // A picture that differences can show in: no grey sheet, no noise that is clipped to black and white.
@@ -159,6 +271,7 @@ static void stopping_leaves_nothing(void **state)
     assert_int_equal(ecd_synthetic_make("dit-xl-2-512", inside("stopped"), stop_at_once, &total, &diag),
                      ECD_INTERRUPTED);
     assert_int_equal(total, 4 * (UINT64_C(749826464) + 83653863));
+    assert_int_equal(ecd_synthetic_make("flux1-dev", inside("stopped"), stop_at_once, &total, &diag), ECD_INTERRUPTED);
     assert_int_equal(ecd_tree_list(folder, &tree, &diag), ECD_OK);
     for (size_t i = 0; i < tree.count; i++)
         assert_null(strstr(tree.entries[i].path, "stopped"));
@@ -169,7 +282,8 @@ static int set_up(void **state)
 {
     (void)state;
     ecd_diag diag = {0};
-    return !mkdtemp(folder) || ecd_synthetic_make("dit-tiny", inside("tiny"), NULL, NULL, &diag);
+    return !mkdtemp(folder) || ecd_synthetic_make("dit-tiny", inside("tiny"), NULL, NULL, &diag) ||
+           ecd_synthetic_make("flux1-tiny", inside("flux"), NULL, NULL, &diag);
 }
 
 static int tear_down(void **state)
@@ -185,6 +299,8 @@ int main(void)
         cmocka_unit_test(counts_are_the_published),       cmocka_unit_test(every_name_is_known),
         cmocka_unit_test(tensors_are_drawn_as_stated),    cmocka_unit_test(the_same_name_gives_the_same_bytes),
         cmocka_unit_test(the_program_draws_with_it),      cmocka_unit_test(stopping_leaves_nothing),
+        cmocka_unit_test(flux_counts_are_the_published),  cmocka_unit_test(flux_is_rounded_as_stated),
+        cmocka_unit_test(the_program_draws_a_text_with_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
