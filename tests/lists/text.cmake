@@ -6,3 +6,4 @@ target_link_libraries(ecd_tokens PRIVATE ecd_text)
 
 ecd_test(test_text_ids unit/test_text_ids.c LIBS ecd_text)
 ecd_test(test_text_encoder unit/test_text_encoder.c LIBS ecd_text)
+ecd_test(test_text_hostile unit/test_text_hostile.c LIBS ecd_text)
