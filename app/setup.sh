@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libzip-dev libpng-dev libstb-dev nettle-dev zlib1g-dev
     libutf8proc-dev libpcre2-dev)
-test_packages=(g++ libcmocka-dev liblz4-dev libzstd-dev shellcheck)
+test_packages=(g++ libcmocka-dev liblz4-dev libzstd-dev shellcheck openmpi-bin)
 wheel_packages=(python3 python3-pip ca-certificates)
 onednn=.deps/onednn
 
