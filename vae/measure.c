@@ -28,3 +28,17 @@ uint64_t ecd_vae_parts_bytes(const ecd_vae_parts *parts)
         sum += part_bytes(parts, &parts->items[i]);
     return sum;
 }
+
+uint64_t ecd_vae_range_bytes(const ecd_vae_parts *parts, ecd_vae_range range)
+{
+    uint64_t sum = 0, largest = 0;
+    for (int i = range.first; i < range.end; i++) {
+        const ecd_vae_part *part = &parts->items[i];
+        uint64_t stored = sizeof(float);
+        for (int k = 0; k < part->tensors[0].dims; k++)
+            stored *= (uint64_t)part->tensors[0].shape[k];
+        largest = stored > largest ? stored : largest;
+        sum += part_bytes(parts, part);
+    }
+    return sum + largest;
+}

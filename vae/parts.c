@@ -128,11 +128,25 @@ static void load_part(ecd_vae_parts *parts, ecd_vae_part *part, const ecd_block 
     }
 }
 
+static ecd_status load_range(ecd_vae_parts *parts, ecd_vae_range range, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    for (int i = range.first; i < range.end && !status; i++) {
+        ecd_block block;
+        status = ecd_store_acquire(parts->store, i, &block, diag);
+        if (status)
+            break;
+        load_part(parts, &parts->items[i], &block);
+        ecd_store_release(parts->store, i);
+        status = ecd_backend_check(parts->be, diag);
+    }
+    return status;
+}
+
 // The store checks all parts at once and decodes them one after another into one buffer: the backend's packed copies
 // are what stays, so that no weight is held twice.
-ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag)
+ecd_status ecd_vae_parts_open(ecd_vae_parts *parts, bool lean, ecd_diag *diag)
 {
-    ecd_store *store = NULL;
     ecd_block_spec *specs = calloc((size_t)parts->count + 1, sizeof *specs);
     if (parts->no_memory || !specs) {
         free(specs);
@@ -141,43 +155,62 @@ ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag)
     for (int i = 0; i < parts->count; i++)
         specs[i] = (ecd_block_spec){.prefix = parts->items[i].prefix, .tensors = parts->items[i].tensors, .count = 2};
     ecd_store_options options = {.mode = ECD_WEIGHTS_AUTO, .buffers = 1, .once = true};
-    ecd_status status = ecd_store_open(parts->cp, parts->be, specs, parts->count, &options, &store, diag);
-    for (int i = 0; i < parts->count && !status; i++) {
-        ecd_block block;
-        status = ecd_store_acquire(store, i, &block, diag);
-        if (status)
-            break;
-        load_part(parts, &parts->items[i], &block);
-        ecd_store_release(store, i);
-        status = ecd_backend_check(parts->be, diag);
-    }
-    ecd_store_close(store);
+    ecd_status status = ecd_store_open(parts->cp, parts->be, specs, parts->count, &options, &parts->store, diag);
     free(specs);
+    if (status || lean)
+        return status;
+    status = load_range(parts, (ecd_vae_range){0, parts->count}, diag);
+    ecd_store_close(parts->store);
+    parts->store = NULL;
     parts->cp = NULL;
     return status;
 }
 
+ecd_status ecd_vae_parts_take(ecd_vae_parts *parts, ecd_vae_range range, ecd_diag *diag)
+{
+    return parts->store ? load_range(parts, range, diag) : ECD_OK;
+}
+
+static void free_and_forget(ecd_backend *be, float **memory)
+{
+    if (*memory)
+        be->ops->free(be, *memory);
+    *memory = NULL;
+}
+
+static void free_part(ecd_backend *be, ecd_vae_part *part)
+{
+    switch (part->kind) {
+    case ECD_VAE_CONV:
+        if (part->to.conv->w)
+            be->ops->conv_free(be, part->to.conv->w);
+        part->to.conv->w = NULL;
+        break;
+    case ECD_VAE_NORM:
+        free_and_forget(be, &part->to.norm->gamma);
+        free_and_forget(be, &part->to.norm->beta);
+        break;
+    case ECD_VAE_LINEAR:
+        if (part->to.linear->data)
+            be->ops->free(be, part->to.linear->data);
+        part->to.linear->data = NULL;
+        free_and_forget(be, &part->to.linear->scale);
+        free_and_forget(be, &part->to.linear->bias);
+        break;
+    }
+}
+
+void ecd_vae_parts_give(ecd_vae_parts *parts, ecd_vae_range range)
+{
+    for (int i = range.first; parts->store && i < range.end; i++)
+        free_part(parts->be, &parts->items[i]);
+}
+
 void ecd_vae_parts_free(ecd_vae_parts *parts)
 {
-    ecd_backend *be = parts->be;
-    for (int i = 0; i < parts->count; i++) {
-        ecd_vae_part *part = &parts->items[i];
-        void *held[3] = {0};
-        if (part->kind == ECD_VAE_CONV && part->to.conv->w)
-            be->ops->conv_free(be, part->to.conv->w);
-        if (part->kind == ECD_VAE_NORM) {
-            held[0] = part->to.norm->gamma;
-            held[1] = part->to.norm->beta;
-        }
-        if (part->kind == ECD_VAE_LINEAR) {
-            held[0] = part->to.linear->data;
-            held[1] = part->to.linear->scale;
-            held[2] = part->to.linear->bias;
-        }
-        for (int j = 0; j < 3; j++)
-            if (held[j])
-                be->ops->free(be, held[j]);
-    }
+    for (int i = 0; i < parts->count; i++)
+        free_part(parts->be, &parts->items[i]);
+    ecd_store_close(parts->store);
     free(parts->items);
     *parts = (ecd_vae_parts){0};
 }

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { LINE = 64 };
+
 static ecd_vae_info info_of(const ecd_vae_config *c, uint64_t weights_bytes)
 {
     return (ecd_vae_info){.latent_channels = c->latent_channels,
@@ -11,6 +13,72 @@ static ecd_vae_info info_of(const ecd_vae_config *c, uint64_t weights_bytes)
                           .scaling_factor = c->scaling_factor,
                           .shift_factor = c->shift_factor,
                           .weights_bytes = weights_bytes};
+}
+
+static bool size_fits(int64_t height, int64_t width, int64_t factor)
+{
+    return height > 0 && width > 0 && height <= ECD_VAE_MAX_SIDE && width <= ECD_VAE_MAX_SIDE && height % factor == 0 &&
+           width % factor == 0;
+}
+
+// Where a run begins: f32 [channels, height, width] comes from the host to the room that is returned, and, channels
+// last, to where the activation is.
+static float *begin(ecd_vae_run *run, int64_t height, int64_t width, int64_t channels)
+{
+    run->stride = channels;
+    run->element = run->be->act_bytes;
+    run->height = height;
+    run->width = width;
+    run->channels = channels;
+    return ecd_vae_room(run, ecd_vae_bytes(height * width, channels, sizeof(float)));
+}
+
+// Where it ends: f32, channels last, is turned to channels first in the room returned.
+static float *end(ecd_vae_run *run)
+{
+    int64_t pixels = run->height * run->width;
+    float *out = ecd_vae_room(run, ecd_vae_bytes(pixels, run->channels, sizeof(float)));
+    if (out && !run->status)
+        run->be->ops->to_channels_first(run->be, (const float *)(const void *)ecd_vae_here(run).at, run->channels, pixels,
+                                        out);
+    return out;
+}
+
+typedef void run_coder(ecd_vae_run *run, const ecd_vae_coder *coder);
+
+static ecd_vae_run plan(const ecd_vae *vae, run_coder *coder_run, const ecd_vae_coder *coder, int64_t channels,
+                        int64_t height, int64_t width)
+{
+    ecd_vae_run run = {.be = vae->be, .parts = &((ecd_vae *)(uintptr_t)vae)->parts, .groups = vae->config.groups,
+                       .planning = true};
+    begin(&run, height, width, channels);
+    coder_run(&run, coder);
+    end(&run);
+    return run;
+}
+
+static ecd_vae_run plan_decode(const ecd_vae *vae, int64_t height, int64_t width)
+{
+    return plan(vae, ecd_vae_decoder_run, &vae->decoder, vae->config.latent_channels, height, width);
+}
+
+static ecd_vae_run plan_encode(const ecd_vae *vae, int64_t height, int64_t width)
+{
+    return plan(vae, ecd_vae_encoder_run, &vae->encoder, vae->config.in_channels, height, width);
+}
+
+// Before the activations: what a group norm's statistics take.
+static size_t measured_bytes(const ecd_vae *vae)
+{
+    int64_t most = 1;
+    for (int i = 0; i < vae->config.levels; i++)
+        most = vae->config.channels[i] > most ? vae->config.channels[i] : most;
+    return ecd_vae_bytes(most, ECD_MEASURED_BYTES, 1);
+}
+
+static size_t planned_bytes(const ecd_vae *vae, const ecd_vae_run *run)
+{
+    return ecd_vae_sum(ecd_vae_sum(run->need, LINE - run->need % LINE), measured_bytes(vae));
 }
 
 // All of a VAE but its weights.
@@ -35,15 +103,15 @@ static ecd_status declare(const cJSON *config, const ecd_checkpoint *cp, ecd_bac
     return ECD_OK;
 }
 
-ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                         ecd_vae **out, ecd_diag *diag)
 {
     ecd_vae *vae = NULL;
     *out = NULL;
     uint64_t before = be->ops->memory_bytes(be);
-    ecd_status status = declare(config, cp, be, with_encoder, &vae, diag);
+    ecd_status status = declare(config, cp, be, options->with_encoder, &vae, diag);
     if (!status)
-        status = ecd_vae_parts_load(&vae->parts, diag);
+        status = ecd_vae_parts_open(&vae->parts, options->lean, diag);
     if (status) {
         ecd_vae_close(vae);
         return status;
@@ -63,7 +131,13 @@ ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_ba
         status = ecd_fail_memory(diag, 0, "the VAE's list of parts");
     if (!status) {
         *out = info_of(&vae->config, ecd_vae_parts_bytes(&vae->parts));
-        *decode_bytes = ecd_vae_decode_bytes(vae, height, width);
+        ecd_vae_run run;
+        *decode_bytes = UINT64_MAX;
+        if (size_fits(height, width, 1)) {
+            run = plan_decode(vae, height, width);
+            *decode_bytes = planned_bytes(vae, &run);
+            out->lean_bytes = run.weights_need;
+        }
     }
     ecd_vae_close(vae);
     return status;
@@ -84,84 +158,27 @@ const ecd_vae_info *ecd_vae_get_info(const ecd_vae *vae)
     return &vae->info;
 }
 
-// Where a run begins: f32 [channels, height, width] comes from the host into slot 1 and, channels last, into slot 0.
-static void begin(ecd_vae_run *run, int64_t height, int64_t width, int64_t channels)
-{
-    run->x = 0;
-    run->height = height;
-    run->width = width;
-    run->channels = channels;
-    ecd_vae_room(run, 0, ecd_vae_bytes(height * width, channels, run->be->act_bytes));
-    ecd_vae_room(run, 1, ecd_vae_bytes(height * width, channels, sizeof(float)));
-}
-
-// Where it ends: f32, channels last in run->x, is turned to channels first in the slot returned.
-static int end(ecd_vae_run *run)
-{
-    int64_t pixels = run->height * run->width;
-    int to = ecd_vae_other(run, 1);
-    float *out = ecd_vae_room(run, to, ecd_vae_bytes(pixels, run->channels, sizeof(float)));
-    if (!run->planning)
-        run->be->ops->to_channels_first(run->be, run->slot[run->x], run->channels, pixels, out);
-    return to;
-}
-
-typedef void run_coder(ecd_vae_run *run, const ecd_vae_coder *coder);
-
-static ecd_vae_run plan(const ecd_vae *vae, run_coder *coder_run, const ecd_vae_coder *coder, int64_t channels,
-                        int64_t height, int64_t width)
-{
-    ecd_vae_run run = {.be = vae->be, .groups = vae->config.groups, .planning = true};
-    begin(&run, height, width, channels);
-    coder_run(&run, coder);
-    end(&run);
-    return run;
-}
-
-// Lays the slots into the arena in the sizes that `needed` found.
-static void lay(ecd_arena *arena, const size_t *needed, ecd_vae_run *run)
-{
-    for (int i = 0; i < ECD_VAE_SLOTS; i++) {
-        run->slot_bytes[i] = needed[i];
-        run->slot[i] = ecd_arena_take(arena, needed[i]);
-    }
-}
-
-static size_t planned_bytes(const ecd_vae_run *run)
-{
-    ecd_arena arena = ecd_arena_plan();
-    ecd_vae_run unused;
-    lay(&arena, run->need, &unused);
-    return arena.peak_bytes;
-}
-
-static bool size_fits(int64_t height, int64_t width, int64_t factor)
-{
-    return height > 0 && width > 0 && height <= ECD_VAE_MAX_SIDE && width <= ECD_VAE_MAX_SIDE && height % factor == 0 &&
-           width % factor == 0;
-}
-
 uint64_t ecd_vae_decode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
 {
     if (!size_fits(height, width, 1))
         return UINT64_MAX;
-    ecd_vae_run run = plan(vae, ecd_vae_decoder_run, &vae->decoder, vae->config.latent_channels, height, width);
-    return planned_bytes(&run);
+    ecd_vae_run run = plan_decode(vae, height, width);
+    return planned_bytes(vae, &run);
 }
 
 uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
 {
     if (!vae->has_encoder || !size_fits(height, width, vae->info.factor))
         return UINT64_MAX;
-    ecd_vae_run run = plan(vae, ecd_vae_encoder_run, &vae->encoder, vae->config.in_channels, height, width);
-    return planned_bytes(&run);
+    ecd_vae_run run = plan_encode(vae, height, width);
+    return planned_bytes(vae, &run);
 }
 
-// Plans, sees to the memory, and gives a run whose slots lie in it.
+// Sees to the memory of what was planned, and gives a run in it.
 static ecd_status prepare(ecd_vae *vae, const ecd_vae_run *planned, ecd_vae_run *run, ecd_diag *diag)
 {
     ecd_backend *be = vae->be;
-    size_t bytes = planned_bytes(planned);
+    size_t bytes = planned_bytes(vae, planned);
     ecd_status status = ecd_backend_check(be, diag);
     if (status)
         return status;
@@ -178,17 +195,22 @@ static ecd_status prepare(ecd_vae *vae, const ecd_vae_run *planned, ecd_vae_run 
         }
         vae->memory_bytes = bytes;
     }
-    *run = (ecd_vae_run){.be = be, .groups = vae->config.groups};
-    ecd_arena arena = ecd_arena_over(vae->memory, vae->memory_bytes);
-    lay(&arena, planned->need, run);
+    size_t measured = measured_bytes(vae);
+    *run = (ecd_vae_run){.be = be,
+                         .parts = &vae->parts,
+                         .groups = vae->config.groups,
+                         .measured = vae->memory,
+                         .memory = vae->memory + measured,
+                         .memory_bytes = bytes - measured,
+                         .diag = diag};
     return ECD_OK;
 }
 
 // The status of a finished run, and what it used.
 static ecd_status finish(ecd_vae *vae, const ecd_vae_run *run, ecd_diag *diag)
 {
-    vae->used_bytes = planned_bytes(run);
-    return ecd_backend_check(vae->be, diag);
+    vae->used_bytes = planned_bytes(vae, run);
+    return run->status ? run->status : ecd_backend_check(vae->be, diag);
 }
 
 ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
@@ -198,14 +220,14 @@ ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, in
         return ecd_fail(diag, ECD_USAGE, "latents of %lld x %lld cannot be decoded, expected sides from 1 to %d",
                         (long long)width, (long long)height, ECD_VAE_MAX_SIDE);
     int64_t channels = vae->config.latent_channels;
-    ecd_vae_run run, planned = plan(vae, ecd_vae_decoder_run, &vae->decoder, channels, height, width);
+    ecd_vae_run run, planned = plan_decode(vae, height, width);
     ecd_status status = prepare(vae, &planned, &run, diag);
     if (status)
         return status;
     const ecd_backend_ops *ops = vae->be->ops;
-    begin(&run, height, width, channels);
+    float *staged = begin(&run, height, width, channels);
     // Scaled in pieces on the way, so that the host needs no second copy of the latents.
-    float scaled[1024], *staged = run.slot[1];
+    float scaled[1024];
     size_t count = (size_t)(channels * height * width);
     for (size_t i = 0; i < count; i += 1024) {
         size_t piece = count - i < 1024 ? count - i : 1024;
@@ -213,12 +235,12 @@ ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, in
             scaled[j] = latents[i + j] / vae->config.scaling_factor + vae->config.shift_factor;
         ops->upload(vae->be, staged + i, scaled, piece * sizeof(float));
     }
-    ops->to_channels_last(vae->be, staged, channels, height * width, run.slot[0]);
+    ops->to_channels_last(vae->be, staged, channels, height * width, ecd_vae_here(&run).at);
     ecd_vae_decoder_run(&run, &vae->decoder);
-    int at = end(&run);
-    if (ecd_backend_ok(vae->be))
-        ops->download(vae->be, picture, run.slot[at],
-                      ecd_vae_bytes(run.height * run.width, run.channels, sizeof(float)));
+    const float *out = end(&run);
+    if (ecd_backend_ok(vae->be) && !run.status)
+        ops->download(vae->be, picture, out,
+                      (size_t)(run.height * run.width * run.channels) * sizeof(float));
     return finish(vae, &run, diag);
 }
 
@@ -232,19 +254,18 @@ ecd_status ecd_vae_encode(ecd_vae *vae, const float *picture, int64_t height, in
                         "a picture of %lld x %lld cannot be encoded, expected sides divisible by %lld, at most %d",
                         (long long)width, (long long)height, (long long)vae->info.factor, ECD_VAE_MAX_SIDE);
     int64_t channels = vae->config.in_channels;
-    ecd_vae_run run, planned = plan(vae, ecd_vae_encoder_run, &vae->encoder, channels, height, width);
+    ecd_vae_run run, planned = plan_encode(vae, height, width);
     ecd_status status = prepare(vae, &planned, &run, diag);
     if (status)
         return status;
     const ecd_backend_ops *ops = vae->be->ops;
-    begin(&run, height, width, channels);
-    ops->upload(vae->be, run.slot[1], picture, ecd_vae_bytes(height * width, channels, sizeof(float)));
-    ops->to_channels_last(vae->be, run.slot[1], channels, height * width, run.slot[0]);
+    float *staged = begin(&run, height, width, channels);
+    ops->upload(vae->be, staged, picture, (size_t)(height * width * channels) * sizeof(float));
+    ops->to_channels_last(vae->be, staged, channels, height * width, ecd_vae_here(&run).at);
     ecd_vae_encoder_run(&run, &vae->encoder);
-    int at = end(&run);
+    const float *moments = end(&run);
     size_t count = (size_t)(run.height * run.width * vae->config.latent_channels);
-    if (ecd_backend_ok(vae->be)) {
-        const float *moments = run.slot[at];
+    if (ecd_backend_ok(vae->be) && !run.status) {
         ops->download(vae->be, mean, moments, count * sizeof(float));
         ops->download(vae->be, logvar, moments + count, count * sizeof(float));
         // DiagonalGaussianDistribution's bounds. A NaN stays one.

@@ -13,11 +13,17 @@ typedef struct ecd_vae_info {
     float scaling_factor;   // decode takes latents / scaling_factor + shift_factor
     float shift_factor;     // 0 where the config has none
     uint64_t weights_bytes; // held in backend memory
+    uint64_t lean_bytes;    // held at most where a lean VAE decodes; the mapped pages of its file are among them
 } ecd_vae_info;
 
 // Reads the config and all decoder (and, if with_encoder, encoder) tensors of the checkpoint: names, shapes and types
 // are checked before anything is computed. The checkpoint may be closed afterwards; the backend must outlive the VAE.
-ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+// A lean VAE reads the weights of each resnet when it comes to it, for every picture anew, and holds no others: then the
+// checkpoint must outlive it too. Its pictures are the same.
+typedef struct ecd_vae_options {
+    bool with_encoder, lean;
+} ecd_vae_options;
+ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                         ecd_vae **out, ecd_diag *diag);
 // What a VAE will be, before its weights are read: weights_bytes of the info is what they take at most, *decode_bytes
 // what decoding latents of height x width does.

@@ -2,7 +2,6 @@
 #ifndef ECD_VAE_VAE_INTERNAL_H
 #define ECD_VAE_VAE_INTERNAL_H
 
-#include "base/arena.h"
 #include "vae/vae.h"
 
 enum {
@@ -12,7 +11,6 @@ enum {
     ECD_VAE_MAX_HEAD = 512,     // channels of the one attention head that every backend computes
     ECD_VAE_MAX_SIDE = 1 << 16, // of latents and of pictures to encode
     ECD_VAE_NAME = 96,
-    ECD_VAE_SLOTS = 3,
 };
 
 // ---- config.c: vae/config.json with the defaults of diffusers' class
@@ -64,12 +62,18 @@ typedef struct ecd_vae_part {
 // The list of all parts: declared first, then checked as a whole and loaded; it owns what the parts hold.
 typedef struct ecd_vae_parts {
     ecd_backend *be;
-    const ecd_checkpoint *cp; // NULL once loaded
+    const ecd_checkpoint *cp; // NULL once loaded for good
     ecd_vae_part *items;
     int count, capacity;
-    bool no_memory;      // a declaration found no memory; ecd_vae_parts_load reports it
+    bool no_memory;      // a declaration found no memory; ecd_vae_parts_open reports it
     uint64_t held_bytes; // of norms and linears
+    ecd_store *store;    // of lean parts: each is loaded when it is wanted
 } ecd_vae_parts;
+
+// Parts that are used together: a resnet, an attention, a lone convolution.
+typedef struct ecd_vae_range {
+    int first, end;
+} ecd_vae_range;
 
 // Declare a part named by a printf format, without the dot at its end.
 void ecd_vae_declare_conv(ecd_vae_parts *parts, ecd_vae_conv *conv, ecd_conv_shape shape, const char *format, ...)
@@ -79,11 +83,17 @@ void ecd_vae_declare_norm(ecd_vae_parts *parts, ecd_vae_norm *norm, int64_t chan
 void ecd_vae_declare_linear(ecd_vae_parts *parts, ecd_vae_linear *linear, int64_t channels, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-ecd_status ecd_vae_parts_load(ecd_vae_parts *parts, ecd_diag *diag);
+// Checks all parts, and loads them unless they are `lean`: then the checkpoint must stay open, and a range of them is
+// loaded from ecd_vae_parts_take to ecd_vae_parts_give, which do nothing for others.
+ecd_status ecd_vae_parts_open(ecd_vae_parts *parts, bool lean, ecd_diag *diag);
+ecd_status ecd_vae_parts_take(ecd_vae_parts *parts, ecd_vae_range range, ecd_diag *diag);
+void ecd_vae_parts_give(ecd_vae_parts *parts, ecd_vae_range range);
 void ecd_vae_parts_free(ecd_vae_parts *parts);
 
-// measure.c: what the parts will hold at most once they are loaded.
+// measure.c: what the parts will hold at most once they are loaded, and what a range of lean ones does, the pages of
+// the file among it.
 uint64_t ecd_vae_parts_bytes(const ecd_vae_parts *parts);
+uint64_t ecd_vae_range_bytes(const ecd_vae_parts *parts, ecd_vae_range range);
 
 static inline ecd_conv_shape ecd_vae_conv3(int64_t in, int64_t out)
 {
@@ -96,26 +106,84 @@ static inline ecd_conv_shape ecd_vae_conv1(int64_t in, int64_t out)
     return (ecd_conv_shape){.in_channels = in, .out_channels = out, .kernel = 1, .stride = 1};
 }
 
-// ---- blocks.c: resnets, the mid block, and the run
+// ---- run.c: an activation on its way
 
-// One activation [height, width, channels] on its way, in one of three slots of memory; the other two are scratch.
-// The same code plans and runs: while planning, operations are left out and the sizes of the slots collected.
+// One activation [height, width, channels] in one block of memory, at its start or at its end. What a convolution makes
+// of it goes to the other side; where both do not fit, the convolution takes rows in turn, and its result grows over the
+// rows that are used up (docs/NUMERICS.md). The same code plans and runs: while planning, operations are left out and
+// the largest need of memory is found.
 typedef struct ecd_vae_run {
     ecd_backend *be;
+    ecd_vae_parts *parts;
     int64_t groups;
     bool planning;
-    size_t need[ECD_VAE_SLOTS];       // largest bytes asked for so far
-    size_t slot_bytes[ECD_VAE_SLOTS]; // what there is; running only
-    void *slot[ECD_VAE_SLOTS];
-    int x; // the slot that holds the activation
+    size_t need;          // largest bytes asked for so far
+    uint64_t weights_need; // of lean parts: largest range
+    uint8_t *memory;      // aligned; running only
+    size_t memory_bytes;  // a multiple of 64
+    void *measured;       // of the group norm in use; before `memory`
+    bool high;            // the activation ends where the memory does, else it begins there
+    int64_t stride;       // elements from pixel to pixel
+    size_t element;       // bytes of one
     int64_t height, width, channels;
+    ecd_status status;    // the first failure of loading a part: nothing is done any more
+    ecd_diag *diag;
 } ecd_vae_run;
+
+// Pixels in the memory; `at` is NULL while planning.
+typedef struct ecd_vae_place {
+    char *at;
+    int64_t stride; // elements
+} ecd_vae_place;
+
+// Bytes of pixels x channels elements, whole cache lines; SIZE_MAX where that overflows.
+size_t ecd_vae_bytes(int64_t pixels, int64_t channels, size_t element_bytes);
+size_t ecd_vae_sum(size_t a, size_t b); // likewise
+
+// The activation, and room of `bytes` on the other side of the memory.
+ecd_vae_place ecd_vae_here(const ecd_vae_run *run);
+void *ecd_vae_room(ecd_vae_run *run, size_t bytes);
+static inline ecd_vae_place ecd_vae_beside(const ecd_vae_run *run, ecd_vae_place place, int64_t channels)
+{
+    return (ecd_vae_place){place.at ? place.at + (size_t)channels * run->be->act_bytes : NULL, place.stride};
+}
+
+// A group norm over the activation's pixels, without x; with SiLU.
+ecd_group_norm ecd_vae_norm_op(const ecd_vae_run *run, const ecd_vae_norm *norm);
+// The statistics of a group norm of `x`, for the next convolution.
+void ecd_vae_measure_norm(ecd_vae_run *run, const ecd_vae_norm *norm, ecd_vae_place x);
+
+// A convolution of `from`, normalised where norm is not NULL, with the run's height and width.
+typedef struct ecd_vae_step {
+    const ecd_vae_conv *conv;
+    const ecd_vae_norm *norm; // measured; with SiLU
+    ecd_vae_place from, residual, to; // residual.at NULL: none
+    bool upsample, out_f32;
+    int64_t first_row, rows;
+} ecd_vae_step;
+void ecd_vae_convolve(ecd_vae_run *run, const ecd_vae_step *step);
+
+// The activation through one or two convolutions to the other side. Of two, both read it and their channels stand side
+// by side; the first's are then the activation, pixels that of both apart.
+void ecd_vae_rewrite(ecd_vae_run *run, const ecd_vae_step *steps, int count);
+
+// Weights of lean parts, for the time of their use.
+void ecd_vae_hold(ecd_vae_run *run, ecd_vae_range range);
+void ecd_vae_drop(ecd_vae_run *run, ecd_vae_range range);
+
+static inline bool ecd_vae_idle(const ecd_vae_run *run)
+{
+    return run->planning || run->status;
+}
+
+// ---- blocks.c: resnets, the mid block, levels
 
 // ResnetBlock2D without time embedding (diffusers models/resnet.py).
 typedef struct ecd_vae_resnet {
     ecd_vae_norm norm1, norm2;
     ecd_vae_conv conv1, conv2, shortcut;
     bool has_shortcut;
+    ecd_vae_range range;
 } ecd_vae_resnet;
 
 // UNetMidBlock2D: resnet, one-headed self-attention over all pixels (may be absent), resnet.
@@ -124,43 +192,40 @@ typedef struct ecd_vae_mid {
     bool has_attention;
     ecd_vae_norm norm;
     ecd_vae_linear q, k, v, out;
+    ecd_vae_range range; // of the attention
 } ecd_vae_mid;
+
+// A convolution that stands alone, after a group norm and SiLU if has_norm.
+typedef struct ecd_vae_lone {
+    bool has_norm;
+    ecd_vae_norm norm;
+    ecd_vae_conv conv;
+    ecd_vae_range range;
+} ecd_vae_lone;
 
 typedef struct ecd_vae_level {
     ecd_vae_resnet resnets[ECD_VAE_MAX_LAYERS + 1];
     int count;
     bool has_resample;
-    ecd_vae_conv resample; // encoder: stride 2; decoder: after nearest neighbour upsampling
+    ecd_vae_lone resample; // encoder: stride 2; decoder: after nearest neighbour upsampling
 } ecd_vae_level;
 
 typedef struct ecd_vae_coder {
     bool has_quant;
-    ecd_vae_conv quant; // decoder: post_quant_conv, first; encoder: quant_conv, last
-    ecd_vae_conv conv_in, conv_out;
+    ecd_vae_lone quant; // decoder: post_quant_conv, first; encoder: quant_conv, last
+    ecd_vae_lone conv_in, conv_out;
     ecd_vae_mid mid;
     ecd_vae_level levels[ECD_VAE_MAX_LEVELS];
     int level_count;
-    ecd_vae_norm norm_out;
 } ecd_vae_coder;
 
-// Bytes of count x channels elements; SIZE_MAX where that overflows.
-size_t ecd_vae_bytes(int64_t pixels, int64_t channels, size_t element_bytes);
-
-// Room of `bytes` in a slot: its address, or NULL while planning.
-void *ecd_vae_room(ecd_vae_run *run, int slot, size_t bytes);
-
-static inline int ecd_vae_other(const ecd_vae_run *run, int step)
-{
-    return (run->x + step) % ECD_VAE_SLOTS;
-}
-
-// The activation through a convolution into the next slot, which then holds it. f32 where out_f32.
-void ecd_vae_run_conv(ecd_vae_run *run, const ecd_vae_conv *conv, bool upsample, bool out_f32);
-// GroupNorm and SiLU in place.
-void ecd_vae_run_norm_silu(ecd_vae_run *run, const ecd_vae_norm *norm);
+void ecd_vae_run_lone(ecd_vae_run *run, const ecd_vae_lone *lone, bool upsample, bool out_f32);
 void ecd_vae_run_level(ecd_vae_run *run, const ecd_vae_level *level, bool upsample);
 void ecd_vae_run_mid(ecd_vae_run *run, const ecd_vae_mid *mid);
 
+// A norm's name is NULL where there is none.
+void ecd_vae_declare_lone(ecd_vae_parts *parts, ecd_vae_lone *lone, ecd_conv_shape shape, const char *norm,
+                          const char *name);
 void ecd_vae_declare_resnet(ecd_vae_parts *parts, ecd_vae_resnet *resnet, int64_t in, int64_t out, const char *name);
 void ecd_vae_declare_mid(ecd_vae_parts *parts, ecd_vae_mid *mid, int64_t channels, bool attention, const char *name);
 
@@ -184,7 +249,7 @@ struct ecd_vae {
     ecd_vae_parts parts;
     bool has_encoder;
     ecd_vae_coder decoder, encoder;
-    void *memory; // activations, kept from one picture to the next
+    uint8_t *memory; // activations, kept from one picture to the next
     size_t memory_bytes;
     size_t used_bytes; // of the last run: equals its plan (a test looks)
 };

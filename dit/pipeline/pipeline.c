@@ -4,13 +4,26 @@
 
 #include "base/process.h"
 
+static void close_vae(ecd_pipeline *p)
+{
+    ecd_vae_close(p->vae);
+    ecd_checkpoint_close(p->vae_weights);
+    p->vae = NULL;
+    p->vae_weights = NULL;
+}
+
 static ecd_status open_vae(ecd_pipeline *p, ecd_diag *diag)
 {
-    ecd_checkpoint *cp = NULL;
-    ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &cp, diag);
+    ecd_vae_options options = {.lean = p->lean};
+    ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &p->vae_weights, diag);
     if (status == ECD_OK)
-        status = ecd_vae_open(p->folder.vae, cp, p->options.backend, false, &p->vae, diag);
-    ecd_checkpoint_close(cp);
+        status = ecd_vae_open(p->folder.vae, p->vae_weights, p->options.backend, &options, &p->vae, diag);
+    if (status != ECD_OK)
+        close_vae(p);
+    if (p->lean)
+        return status;
+    ecd_checkpoint_close(p->vae_weights);
+    p->vae_weights = NULL;
     return status;
 }
 
@@ -24,10 +37,8 @@ ecd_status ecd_pipeline_vae_in(ecd_pipeline *p, ecd_diag *diag)
 
 void ecd_pipeline_vae_out(ecd_pipeline *p)
 {
-    if (!p->staged)
-        return;
-    ecd_vae_close(p->vae);
-    p->vae = NULL;
+    if (p->staged)
+        close_vae(p);
 }
 
 // What the VAE will be, from its config and the names in its files.
@@ -57,7 +68,7 @@ static ecd_status try_vae(ecd_pipeline *p, ecd_diag *diag)
     p->staged = p->options.vae == ECD_VAE_STAGED ||
                 (p->options.vae == ECD_VAE_STAY_AUTO && (store.planned ? !store.together : !is_small(p)));
     ecd_status status = open_vae(p, diag);
-    if (status == ECD_OK)
+    if (status == ECD_OK && !p->lean)
         p->vae_info = *ecd_vae_get_info(p->vae);
     ecd_pipeline_vae_out(p);
     return status;
@@ -90,11 +101,8 @@ static ecd_status fit(ecd_pipeline *p, const ecd_transformer_info *t, ecd_diag *
     return ECD_OK;
 }
 
-static ecd_status open_transformer(ecd_pipeline *p, ecd_diag *diag)
+static ecd_status plan_transformer(ecd_pipeline *p, ecd_diag *diag)
 {
-    ecd_status status = ecd_model_folder_weights(&p->folder, "transformer", &p->weights, diag);
-    if (status != ECD_OK)
-        return status;
     ecd_transformer_options options = {
         .store = p->options.store,
         .max_pictures = p->options.max_pictures,
@@ -107,6 +115,23 @@ static ecd_status open_transformer(ecd_pipeline *p, ecd_diag *diag)
         ecd_pipeline_plan(p, &options.store);
     return ecd_transformer_open(p->folder.transformer_class, p->folder.transformer, p->weights, p->options.backend,
                                 &options, &p->transformer, diag);
+}
+
+// A budget in which the VAE's weights have no room beside its activations makes it lean. Nothing is loaded before the
+// plan is made, so that a second one costs nothing.
+static ecd_status open_transformer(ecd_pipeline *p, ecd_diag *diag)
+{
+    ecd_status status = ecd_model_folder_weights(&p->folder, "transformer", &p->weights, diag);
+    if (status != ECD_OK)
+        return status;
+    status = plan_transformer(p, diag);
+    bool may_be_lean = p->options.store.budget_bytes && p->options.vae != ECD_VAE_RESIDENT;
+    if (status != ECD_RESOURCE || !may_be_lean || p->vae_info.lean_bytes >= p->vae_info.weights_bytes)
+        return status;
+    p->lean = true;
+    if (diag)
+        *diag = (ecd_diag){0};
+    return plan_transformer(p, diag);
 }
 
 // The VAE is measured before the transformer is planned, and read after it: a budget that is too small is refused
@@ -153,7 +178,7 @@ void ecd_pipeline_close(ecd_pipeline *p)
         return;
     ecd_transformer_close(p->transformer);
     ecd_checkpoint_close(p->weights);
-    ecd_vae_close(p->vae);
+    close_vae(p);
     ecd_model_folder_close(&p->folder);
     free(p);
 }
@@ -182,7 +207,8 @@ void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out)
         .denoise_ns = p->denoise_ns,
         .vae_ns = p->vae_ns,
         .vae_bytes = p->vae_bytes,
-        .vae_weights_bytes = p->vae_info.weights_bytes,
+        .vae_weights_bytes = p->lean ? p->vae_info.lean_bytes : p->vae_info.weights_bytes,
+        .vae_lean = p->lean,
         .vae_staged = p->staged,
         .program_bytes = p->program_bytes,
         .canvas_bytes = p->canvas_bytes,

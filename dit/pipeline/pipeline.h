@@ -70,6 +70,7 @@ typedef struct ecd_pipeline_report {
     uint64_t vae_weights_bytes;
     uint64_t program_bytes;    // under a budget: code, libraries, tables and scratch
     uint64_t canvas_bytes;     // likewise: latents and pictures
+    bool vae_lean;             // the VAE's weights are read as it comes to them, for each picture anew
     bool vae_staged;           // the VAE's bytes and the weights' are not in memory at the same time
 } ecd_pipeline_report;
 

@@ -11,6 +11,8 @@ struct ecd_pipeline {
     ecd_checkpoint *weights; // the transformer's: its store borrows from it
     ecd_transformer *transformer;
     ecd_vae *vae;         // NULL while it is not staged in
+    ecd_checkpoint *vae_weights; // open while a lean VAE is
+    bool lean;
     ecd_vae_info vae_info;
     uint64_t vae_bytes;   // its activations
     bool staged;

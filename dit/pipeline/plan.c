@@ -18,7 +18,7 @@ void ecd_pipeline_plan(ecd_pipeline *p, ecd_store_options *store)
 {
     p->program_bytes = ecd_store_program_bytes(p->weights, p->options.backend);
     p->canvas_bytes = canvas_bytes(p);
-    uint64_t vae = p->vae_bytes + p->vae_info.weights_bytes;
+    uint64_t vae = p->vae_bytes + (p->lean ? p->vae_info.lean_bytes : p->vae_info.weights_bytes);
     bool resident = p->options.vae == ECD_VAE_RESIDENT;
     store->outside_bytes += p->program_bytes + p->canvas_bytes + (resident ? vae : 0);
     store->aside_bytes = resident ? 0 : vae;
@@ -90,6 +90,8 @@ size_t ecd_pipeline_plan_text(const ecd_pipeline_report *report, char *out, size
     add_reason(&t, r);
     if (report->vae_staged)
         add(&t, "; the VAE comes in their place");
+    if (report->vae_lean)
+        add(&t, "; its weights are read as it comes to them");
     add(&t, "; peak %.1f MiB predicted", (double)r->planned_bytes / 0x1p20);
     return t.used;
 }

@@ -46,7 +46,7 @@ static ecd_status open_vae(void *user, ecd_diag *diag)
     if (!status)
         status = ecd_backend_open(&(ecd_backend_options){.name = "ref", .threads = 1}, &be, diag);
     if (!status)
-        status = ecd_vae_open(config, cp, be, true, &vae, diag);
+        status = ecd_vae_open(config, cp, be, &(ecd_vae_options){.with_encoder = true}, &vae, diag);
     ecd_vae_close(vae);
     ecd_backend_close(be);
     ecd_checkpoint_close(cp);

@@ -135,7 +135,7 @@ static void test_vae(void **state)
         ecd_checkpoint *cp = NULL;
         open_subject(&s, backends[i], 1, ECD_WEIGHTS_AUTO, false);
         expect_ok(ecd_checkpoint_open(ECD_TEST_DATA "/models/flux_b/vae", &cp, &diag), &diag);
-        expect_ok(ecd_vae_open(s.folder.vae, cp, s.be, true, &vae, &diag), &diag);
+        expect_ok(ecd_vae_open(s.folder.vae, cp, s.be, &(ecd_vae_options){.with_encoder = true}, &vae, &diag), &diag);
         const ecd_vae_info *info = ecd_vae_get_info(vae);
         assert_int_equal(info->latent_channels, 16);
         float *z = reference_values(s.reference, "vae_z"), *expected = reference_values(s.reference, "vae_out");
