@@ -78,6 +78,7 @@ typedef struct ecd_generate {
     size_t drawn, batch_size, batch_pictures[ECD_GENERATE_BATCH]; // pictures finished; those of the batch
     ecd_status first_failure; // of a picture of --prompts
     uint64_t start_ns, draw_start_ns, text_ns;
+    uint64_t text_peak_bytes; // resident at most while texts were read
     bool progress_shown;
 } ecd_generate;
 
@@ -101,6 +102,7 @@ void ecd_generate_resume(ecd_generate *g);
 ecd_status ecd_generate_draw(ecd_generate *g, ecd_diag *diag);
 ecd_status ecd_generate_fail_picture(ecd_generate *g, size_t picture, ecd_status status, const ecd_diag *diag);
 uint64_t ecd_generate_budget(const ecd_generate *g); // bytes of this process
+void ecd_generate_report(const ecd_generate *g, ecd_pipeline_report *out); // of the open pipeline, texts counted
 
 // generate_output.c: progress, files, standard output.
 void ecd_generate_progress(void *user, ecd_phase phase, int done, int total);

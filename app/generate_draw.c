@@ -72,6 +72,14 @@ static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag 
     return status;
 }
 
+// The peak is the texts' or the pictures', whichever is higher.
+void ecd_generate_report(const ecd_generate *g, ecd_pipeline_report *out)
+{
+    ecd_pipeline_report_get(g->pipeline, out);
+    if (out->store.planned && out->store.planned_bytes < g->text_peak_bytes)
+        out->store.planned_bytes = g->text_peak_bytes;
+}
+
 // The last report stays, its times added to those before.
 static void close_pipeline(ecd_generate *g)
 {
@@ -79,7 +87,7 @@ static void close_pipeline(ecd_generate *g)
     const ecd_pipeline_report *before = &g->report;
     if (!g->pipeline)
         return;
-    ecd_pipeline_report_get(g->pipeline, &r);
+    ecd_generate_report(g, &r);
     r.open_ns += before->open_ns;
     r.denoise_ns += before->denoise_ns;
     r.vae_ns += before->vae_ns;

@@ -14,7 +14,7 @@ void ecd_generate_tell_plan(const ecd_generate *g)
 {
     ecd_pipeline_report report;
     char text[512];
-    ecd_pipeline_report_get(g->pipeline, &report);
+    ecd_generate_report(g, &report);
     bool decided = g->settings.memory_budget ||
                    report.store.plan.counts[ECD_BLOCK_DECODED] + report.store.plan.counts[ECD_BLOCK_STREAMED] > 0;
     if (g->settings.quiet || (!decided && !isatty(STDERR_FILENO)))

@@ -97,5 +97,6 @@ ecd_status ecd_generate_read_texts(ecd_generate *g, ecd_diag *diag)
     free(rates);
     ecd_generate_clear_progress(g);
     g->text_ns = ecd_now_ns() - start;
+    g->text_peak_bytes = ecd_peak_rss_bytes();
     return status;
 }
