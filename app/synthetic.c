@@ -20,13 +20,15 @@ static const ecd_synthetic_model models[] = {
     {"dit-xl-2-512", 28, 16, 72, 64, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
     {"dit-b-2-256", 12, 12, 64, 32, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
     {"dit-s-2-256", 12, 6, 64, 32, 1000, {128, 256, 512, 512}, 32, 256, 4, NULL},
+    {"dit-narrow", 12, 4, 64, 16, 1000, {16, 16, 32, 32}, 8, 128, 4, NULL},
     {"dit-tiny", 3, 4, 32, 8, 1000, {16, 16, 32, 32}, 8, 64, 4, NULL},
     {"flux1-dev", 19, 24, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_dev},
     {"flux1-mini", 19, 6, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_mini},
     {"flux1-tiny", 2, 4, 32, 0, 0, {16, 16, 32, 32}, 8, 64, 16, &flux_tiny},
 };
 
-const char *const ecd_synthetic_names[] = {"dit-xl-2-256", "dit-xl-2-512", "dit-b-2-256", "dit-s-2-256", "dit-tiny",
+const char *const ecd_synthetic_names[] = {"dit-xl-2-256", "dit-xl-2-512", "dit-b-2-256",
+                                           "dit-s-2-256",  "dit-narrow",   "dit-tiny",
                                            "flux1-dev",    "flux1-mini",   "flux1-tiny",  NULL};
 
 const ecd_synthetic_model *ecd_synthetic_find(const char *name)

@@ -21,12 +21,6 @@ uint64_t ecd_rss_bytes(void)
     return fields == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-uint64_t ecd_peak_rss_bytes(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_maxrss * 1024;
-}
-
 // The number after `key` in a file of "key value" lines; `unknown` if it is not there. An empty key means the first
 // number; "max", which stands for no limit, is none.
 static uint64_t number_in(const char *path, const char *key)
@@ -41,6 +35,17 @@ static uint64_t number_in(const char *path, const char *key)
             break;
     fclose(file);
     return value;
+}
+
+// VmHWM. getrusage would also count what this process was before it became this program: of a process that a large one
+// started, the large one's.
+uint64_t ecd_peak_rss_bytes(void)
+{
+    struct rusage usage;
+    uint64_t kib = number_in("/proc/self/status", "VmHWM:");
+    if (kib < unknown / 1024)
+        return kib * 1024;
+    return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_maxrss * 1024;
 }
 
 // What the two versions call their files, and where they are mounted.

@@ -47,6 +47,15 @@ static uint64_t held_coded(const ecd_store_unit *unit)
     return part ? ecd_tensor_stored_bytes(t) : ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
 }
 
+// Mapping a stretch of a file, the kernel maps pages beside it that it happens to have (up to 64 KiB on either side): of a
+// block, whose tensors mostly lie together, that much more. What small blocks have beside them is the next one.
+static uint64_t with_neighbours(uint64_t mapped_bytes)
+{
+    static const uint64_t most = 128 << 10;
+    uint64_t beside = mapped_bytes / 16;
+    return mapped_bytes + (beside < most ? beside : most);
+}
+
 // What the plan must know of a block; slot_bytes says whether it can be read at each use. A block of ECF8 that must be
 // held raw has its raw bytes in no file: it can only stay expanded.
 static void measure_block(const ecd_store *store, const ecd_store_block *block, ecd_block_size *out)
@@ -76,8 +85,8 @@ static void measure_block(const ecd_store *store, const ecd_store_block *block, 
         out->decoded_bytes += unit->decoded_bytes;
     }
     out->buffer_bytes = coded_buffer_bytes(store, block);
-    out->ready_bytes = views + out->buffer_bytes;
-    out->coded_bytes = coded && !raw_mode ? views + blobs : 0;
+    out->ready_bytes = with_neighbours(views) + out->buffer_bytes;
+    out->coded_bytes = coded && !raw_mode ? with_neighbours(views + blobs) : 0;
     if (!streams || (coded && raw_mode))
         out->slot_bytes = 0;
     else if (coded) // raw tensors are copied beside the decoded ones, so that the slot is free again
