@@ -58,7 +58,7 @@ static const char generate_text[] =
     "  --resume          leave alone what is there, whole and with the same recipe (PNG)\n"
     "  --grid            one sheet of all pictures instead of a file each\n"
     "  --show            also show each picture in the terminal\n"
-    "  --json            print one JSON object instead of file names\n"
+    "  --json            print one JSON object instead of file names (of several processes {\"ranks\": [..]})\n"
     "  --quiet           no progress\n"
     "\n"
     "How\n"

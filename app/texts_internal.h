@@ -33,13 +33,14 @@ struct ecd_texts {
     size_t from_cache, encoded;
 };
 
-// Sets *out to the name of the cache's file for a prompt, which changes with everything that its output depends on: the
-// encoder's files (print, see below), its class, the token ids, and what computes. NULL when memory is out.
+// The cache's file for a prompt, whose name changes with everything that its output depends on: the encoder's files (print,
+// see below), its class, the token ids, and what computes. The caller frees it; NULL when memory is out.
 char *ecd_texts_cache_name(const char *cache, const ecd_text_part *part, const char print[ECD_SHA256_TEXT],
                            const ecd_backend *be, const int32_t *ids);
 // Names, sizes and times of a component's files, with stretches of their content; `path` is its folder, and where weights
 // come from single files those count too.
-ecd_status ecd_texts_cache_print(const ecd_model_folder *folder, const char *component, const char *path, char print[ECD_SHA256_TEXT], ecd_diag *diag);
+ecd_status ecd_texts_cache_print(const ecd_model_folder *folder, const char *component, const char *path,
+                                 char print[ECD_SHA256_TEXT], ecd_diag *diag);
 // False where there is no such file, or it is not what was written: then *damaged is set.
 bool ecd_texts_cache_load(const char *file, const ecd_text_part *part, float *out, bool *damaged);
 ecd_status ecd_texts_cache_save(const char *file, const ecd_text_part *part, const float *output, ecd_diag *diag);

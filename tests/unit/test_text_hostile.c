@@ -254,7 +254,8 @@ static void test_long_texts(void **state)
     (void)state;
     enum { CHARACTERS = 100000 };
     static const char *const names[] = {"clip_tokenizer", "t5_tokenizer", "spiece"};
-    static const char *const units[] = {"a", " ", "ab ", "\xf0\x9f\x90\xb1", "e\xcc\x81", "'", "</s>", "\xe2\x96\x81", "\xef\xb7\xba"};
+    static const char *const units[] = {"a",       " ", "ab ",  "\xf0\x9f\x90\xb1", "e\xcc\x81",
+                                        "'", "</s>", "\xe2\x96\x81",     "\xef\xb7\xba"};
     char *text = malloc(8 * CHARACTERS);
     assert_non_null(text);
     uint64_t start = ecd_now_ns();
