@@ -29,6 +29,7 @@ struct ecd_checkpoint {
     const struct ecd_component_names *names; // that were given to diffusers' ones, behind `prefix`; NULL: none
     const char *prefix;
     long last_level;
+    uint64_t used_names; // bit i: rule i of names has renamed a tensor
 };
 
 // Appends a tensor; `name` of `name_bytes` is copied (no NUL inside). The other fields are taken from `tensor`.

@@ -278,6 +278,7 @@ static ecd_status add_renamed(selection *s, const ecd_tensor *t, const char *wit
         const ecd_component_rule *rule = &s->names->rules[i];
         if (!ecd_rename(rule->from, rule->to[0], within, s->last, name, sizeof name))
             continue;
+        s->cp->used_names |= UINT64_C(1) << i;
         if (rule->swapped)
             return add_swapped(s, rule, t, within);
         return rule->to[1] ? add_parts(s, rule, t, within) : add(s, name, &same, t);
@@ -351,11 +352,14 @@ bool ecd_checkpoint_own_name(const ecd_checkpoint *cp, const char *name, char *o
     int length = cp->names ? snprintf(out, room, "%s", cp->prefix) : -1;
     if (length < 0 || (size_t)length >= room)
         return false;
-    for (size_t i = 0; i < cp->names->rule_count; i++)
-        for (int k = 0; k < ECD_COMPONENT_PARTS && cp->names->rules[i].to[k]; k++)
-            if (ecd_rename_back(cp->names->rules[i].from, cp->names->rules[i].to[k], name, cp->last_level, out + length,
-                                room - (size_t)length))
-                return true;
+    // Several rules may give this name: one that the file's tensors are called by comes first.
+    for (int used = 1; used >= 0; used--)
+        for (size_t i = 0; i < cp->names->rule_count; i++)
+            for (int k = 0; (int)(cp->used_names >> i & 1) == used && k < ECD_COMPONENT_PARTS; k++)
+                if (cp->names->rules[i].to[k] &&
+                    ecd_rename_back(cp->names->rules[i].from, cp->names->rules[i].to[k], name, cp->last_level,
+                                    out + length, room - (size_t)length))
+                    return true;
     int rest = snprintf(out + length, room - (size_t)length, "%s", name);
     return *cp->prefix && rest >= 0 && (size_t)(length + rest) < room;
 }

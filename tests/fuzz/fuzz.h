@@ -48,10 +48,12 @@ static inline void fuzz_touch(const uint8_t *data, uint64_t size)
         (void)*(const volatile uint8_t *)(data + i);
 }
 
-// Opens bytes in memory as ecd_checkpoint_open opens a file, and reads every byte that a tensor claims.
-static inline void fuzz_open(const uint8_t *data, size_t size,
-                             ecd_status (*list)(ecd_checkpoint *cp, const ecd_file *file, ecd_diag *diag))
+typedef ecd_status fuzz_list(ecd_checkpoint *cp, const ecd_file *file, ecd_diag *diag);
+
+// Opens bytes in memory as ecd_component_open opens a file, and reads every byte that a tensor claims. `component` NULL: all.
+static inline void fuzz_open_as(const uint8_t *data, size_t size, fuzz_list *list, const char *component)
 {
+    bool found;
     static const char name[] = "input";
     ecd_diag diag = {0};
     ecd_checkpoint *cp = calloc(1, sizeof *cp);
@@ -68,6 +70,8 @@ static inline void fuzz_open(const uint8_t *data, size_t size,
         status = ecd_checkpoint_index(cp, &diag);
     if (!status)
         status = ecd_ecf8_resolve(cp, &diag);
+    if (!status && component)
+        status = ecd_component_select(cp, component, &found, &diag);
     if (!status)
         status = ecd_scales_attach(cp, &diag);
     fuzz_check_fault(status, &diag);
@@ -78,6 +82,11 @@ static inline void fuzz_open(const uint8_t *data, size_t size,
     }
     file->data = NULL; // not a mapping
     ecd_checkpoint_close(cp);
+}
+
+static inline void fuzz_open(const uint8_t *data, size_t size, fuzz_list *list)
+{
+    fuzz_open_as(data, size, list, NULL);
 }
 
 #endif

@@ -15,6 +15,7 @@ function(ecd_fuzz_target name)
 endfunction()
 
 ecd_fuzz_target(safetensors ecd_weights)
+ecd_fuzz_target(component ecd_weights)
 ecd_fuzz_target(pickle ecd_weights)
 ecd_fuzz_target(json ecd_weights)
 ecd_fuzz_target(png ecd_app)

@@ -11,5 +11,6 @@ endforeach()
 
 ecd_test(oom_selftest SOURCES oom/oom_selftest.c LINK ecd_oom ecd_base LABELS oom)
 ecd_test(oom_weights_test SOURCES oom/oom_weights_test.c LINK ecd_vae ecd_weights ecd_oom LABELS oom TIMEOUT 600)
+ecd_test(oom_component_test SOURCES oom/oom_component_test.c unit/single_file.c LINK ecd_weights ecd_oom LABELS oom TIMEOUT 600)
 ecd_test(oom_pipeline_test SOURCES oom/oom_pipeline_test.c LINK ecd_pipeline ecd_dit ecd_vae ecd_weights ecd_oom LABELS oom TIMEOUT 600)
 ecd_test(oom_text_test SOURCES oom/oom_text_test.c LINK ecd_text ecd_weights ecd_oom LABELS oom TIMEOUT 600)

@@ -9,46 +9,51 @@
 
 enum { HEADER = 1 << 17, LEVELS = 8 };
 
-// What is called `from` in the folder (several: one below the other) is called `to` in the file.
+// What is called `from` in the folder (several: one below the other) is called `to` in the file, or by DiffSynth
+// `synth`.
 typedef struct module {
-    const char *to;
+    const char *to, *synth;
     const char *from[4];
 } module;
 
 static const module ends[] = {
-    {"img_in", {"x_embedder"}},
-    {"txt_in", {"context_embedder"}},
-    {"time_in.in_layer", {"time_text_embed.timestep_embedder.linear_1"}},
-    {"time_in.out_layer", {"time_text_embed.timestep_embedder.linear_2"}},
-    {"guidance_in.in_layer", {"time_text_embed.guidance_embedder.linear_1"}},
-    {"guidance_in.out_layer", {"time_text_embed.guidance_embedder.linear_2"}},
-    {"vector_in.in_layer", {"time_text_embed.text_embedder.linear_1"}},
-    {"vector_in.out_layer", {"time_text_embed.text_embedder.linear_2"}},
-    {"final_layer.linear", {"proj_out"}},
-    {"final_layer.adaLN_modulation.1", {"norm_out.linear"}}, // with its halves the other way round
+    {"img_in", "x_embedder", {"x_embedder"}},
+    {"txt_in", "context_embedder", {"context_embedder"}},
+    {"time_in.in_layer", "time_embedder.timestep_embedder.0", {"time_text_embed.timestep_embedder.linear_1"}},
+    {"time_in.out_layer", "time_embedder.timestep_embedder.2", {"time_text_embed.timestep_embedder.linear_2"}},
+    {"guidance_in.in_layer", "guidance_embedder.timestep_embedder.0", {"time_text_embed.guidance_embedder.linear_1"}},
+    {"guidance_in.out_layer", "guidance_embedder.timestep_embedder.2", {"time_text_embed.guidance_embedder.linear_2"}},
+    {"vector_in.in_layer", "pooled_text_embedder.0", {"time_text_embed.text_embedder.linear_1"}},
+    {"vector_in.out_layer", "pooled_text_embedder.2", {"time_text_embed.text_embedder.linear_2"}},
+    {"final_layer.linear", "final_proj_out", {"proj_out"}},
+    {"final_layer.adaLN_modulation.1",
+     "final_norm_out.linear",
+     {"norm_out.linear"}}, // there with its halves the other way round
 };
 
 static const module doubles[] = {
-    {"img_mod.lin", {"norm1.linear"}},
-    {"txt_mod.lin", {"norm1_context.linear"}},
-    {"img_attn.qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
-    {"txt_attn.qkv", {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}},
-    {"img_attn.proj", {"attn.to_out.0"}},
-    {"txt_attn.proj", {"attn.to_add_out"}},
-    {"img_mlp.0", {"ff.net.0.proj"}},
-    {"img_mlp.2", {"ff.net.2"}},
-    {"txt_mlp.0", {"ff_context.net.0.proj"}},
-    {"txt_mlp.2", {"ff_context.net.2"}},
-    {"img_attn.norm.query_norm", {"attn.norm_q"}},
-    {"img_attn.norm.key_norm", {"attn.norm_k"}},
-    {"txt_attn.norm.query_norm", {"attn.norm_added_q"}},
-    {"txt_attn.norm.key_norm", {"attn.norm_added_k"}},
+    {"img_mod.lin", "norm1_a.linear", {"norm1.linear"}},
+    {"txt_mod.lin", "norm1_b.linear", {"norm1_context.linear"}},
+    {"img_attn.qkv", "attn.a_to_qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
+    {"txt_attn.qkv", "attn.b_to_qkv", {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}},
+    {"img_attn.proj", "attn.a_to_out", {"attn.to_out.0"}},
+    {"txt_attn.proj", "attn.b_to_out", {"attn.to_add_out"}},
+    {"img_mlp.0", "ff_a.0", {"ff.net.0.proj"}},
+    {"img_mlp.2", "ff_a.2", {"ff.net.2"}},
+    {"txt_mlp.0", "ff_b.0", {"ff_context.net.0.proj"}},
+    {"txt_mlp.2", "ff_b.2", {"ff_context.net.2"}},
+    {"img_attn.norm.query_norm", "attn.norm_q_a", {"attn.norm_q"}},
+    {"img_attn.norm.key_norm", "attn.norm_k_a", {"attn.norm_k"}},
+    {"txt_attn.norm.query_norm", "attn.norm_q_b", {"attn.norm_added_q"}},
+    {"txt_attn.norm.key_norm", "attn.norm_k_b", {"attn.norm_added_k"}},
 };
 
 static const module singles[] = {
-    {"modulation.lin", {"norm.linear"}}, {"linear1", {"attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"}},
-    {"linear2", {"proj_out"}},           {"norm.query_norm", {"attn.norm_q"}},
-    {"norm.key_norm", {"attn.norm_k"}},
+    {"modulation.lin", "norm.linear", {"norm.linear"}},
+    {"linear1", "to_qkv_mlp", {"attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"}},
+    {"linear2", "proj_out", {"proj_out"}},
+    {"norm.query_norm", "norm_q_a", {"attn.norm_q"}},
+    {"norm.key_norm", "norm_k_a", {"attn.norm_k"}},
 };
 
 #define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
@@ -57,6 +62,7 @@ typedef struct maker {
     ecd_tensors_writer writer;
     ecd_checkpoint *cp; // of the component being written
     single_scales scales;
+    bool diffsynth;
     ecd_diag diag;
 } maker;
 
@@ -165,10 +171,10 @@ static void put_module(maker *m, const char *prefix, const char *in, const char 
         if (!values)
             continue;
         size_t count = (size_t)(shape[0] * shape[1]);
-        bool norm = strstr(mod->to, "_norm") != NULL;
-        if (strstr(mod->to, "adaLN"))
+        bool norm = !m->diffsynth && strstr(mod->to, "_norm");
+        if (!m->diffsynth && strstr(mod->to, "adaLN"))
             swap_halves(values, count);
-        snprintf(module_name, sizeof module_name, "%s%s%s", prefix, out, mod->to);
+        snprintf(module_name, sizeof module_name, "%s%s%s", prefix, out, m->diffsynth ? mod->synth : mod->to);
         snprintf(name, sizeof name, "%s.%s", module_name, norm ? "scale" : leaves[i]);
         if (dims == 2)
             put_e4m3(m, module_name, shape, values);
@@ -186,7 +192,7 @@ static void put_transformer(maker *m, const char *prefix)
     for (int kind = 0; kind < 2; kind++)
         for (int b = 0;; b++) {
             snprintf(in, sizeof in, "%stransformer_blocks.%d.", kind ? "single_" : "", b);
-            snprintf(out, sizeof out, "%s_blocks.%d.", kind ? "single" : "double", b);
+            snprintf(out, sizeof out, "%sblocks.%d.", kind ? "single_" : m->diffsynth ? "" : "double_", b);
             snprintf(probe, sizeof probe, "%sattn.to_q.weight", in);
             if (!ecd_checkpoint_find(m->cp, probe))
                 break;
@@ -283,12 +289,15 @@ static void open_part(maker *m, const char *folder, const char *part)
 
 void write_single_file(const char *path, const char *folder, const single_options *options)
 {
-    maker m = {.scales = options->scales};
+    maker m = {.scales = options->scales, .diffsynth = options->diffsynth};
     expect_ok(ecd_tensors_writer_open(path, HEADER, NULL, &m.writer, &m.diag), &m.diag);
     open_part(&m, folder, "transformer");
-    put_transformer(&m, options->bare ? "" : "model.diffusion_model.");
+    put_transformer(&m, options->bare ? "" : options->diffsynth ? "dit." : "model.diffusion_model.");
     m.scales = SINGLE_PLAIN;
-    if (!options->bare) {
+    if (options->diffsynth) {
+        open_part(&m, folder, "text_encoder_2");
+        put_encoder(&m, "text_encoder_2.", true);
+    } else if (!options->bare) {
         open_part(&m, folder, "vae");
         put_vae(&m);
         open_part(&m, folder, "text_encoder");

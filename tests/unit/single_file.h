@@ -13,9 +13,9 @@ typedef enum single_scales {
 } single_scales;
 
 typedef struct single_options {
-    single_scales
-        scales; // of the transformer: powers of two, so that the values are those of the casts to the last bit
-    bool bare;  // the transformer alone, without prefix
+    single_scales scales; // of the transformer: powers of two, so that the values are those of the casts, bit by bit
+    bool bare;            // the transformer alone, without prefix
+    bool diffsynth;       // transformer and T5 as a pipeline of DiffSynth names them
 } single_options;
 
 void write_single_file(const char *path, const char *folder, const single_options *options);

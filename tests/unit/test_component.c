@@ -6,6 +6,7 @@
 #include "tests/unit/single_file.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "weights/coded.h"
 #include "weights/component.h"
@@ -16,7 +17,7 @@ static const char *const folder = ECD_TEST_DATA "/models/flux_c";
 static const char *const bare = ECD_TEST_DATA "/models/flux_single/transformer_only_fp8.safetensors";
 static const char *const whole = "component.safetensors";
 
-static const single_options plain = {SINGLE_PLAIN, false};
+static const single_options plain = {.scales = SINGLE_PLAIN};
 
 // ---- names and bytes
 
@@ -101,6 +102,13 @@ static void test_components(void **state)
         ecd_checkpoint_close(cp);
     }
     check_component(bare, "transformer");
+    static const single_options diffsynth = {.diffsynth = true};
+    write_single_file("component.synth.safetensors", folder, &diffsynth);
+    compress_to("component.synth.safetensors", "component.synth.coded.safetensors", NULL);
+    for (int i = 0; i < 2; i++) {
+        check_component("component.synth.safetensors", i ? "text_encoder_2" : "transformer");
+        check_component("component.synth.coded.safetensors", i ? "text_encoder_2" : "transformer");
+    }
     // Rows are views: nothing is copied where nothing is decoded.
     expect_ok(ecd_component_open(whole, "transformer", &cp, &diag), &diag);
     const ecd_tensor *k = ecd_checkpoint_find(cp, "single_transformer_blocks.1.attn.to_k.weight");
@@ -121,6 +129,32 @@ static void test_components(void **state)
     }
     assert_int_equal(shares, k->size_bytes);
     ecd_checkpoint_close(cp);
+}
+
+// In the published format: parts of a group's weights, with the shapes that our own files note.
+static void test_published(void **state)
+{
+    (void)state;
+    static const single_options kinds[] = {{.bare = true}, {.diffsynth = true}};
+    for (int i = 0; i < 2; i++) {
+        ecd_diag diag = {0};
+        ecd_work_report report;
+        const ecd_compress_options options = {.published = true, .threads = 1};
+        ecd_folder_remove("component.plain");
+        ecd_folder_remove("component.published");
+        assert_int_equal(mkdir("component.plain", 0777), 0);
+        write_single_file("component.plain/model.safetensors", folder, &kinds[i]);
+        expect_ok(ecd_compress("component.plain", "component.published", &options, &report, &diag), &diag);
+        assert_true(report.tensors_coded > 0);
+        check_component("component.published/model.safetensors", "transformer");
+        if (i)
+            check_component("component.published/model.safetensors", "text_encoder_2");
+        ecd_checkpoint *cp = NULL;
+        expect_ok(ecd_component_open("component.published/model.safetensors", "transformer", &cp, &diag), &diag);
+        assert_int_equal(ecd_checkpoint_find(cp, "transformer_blocks.1.attn.to_v.weight")->encoding,
+                         ECD_ENCODING_PUBLISHED);
+        ecd_checkpoint_close(cp);
+    }
 }
 
 // ---- the store
@@ -398,8 +432,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_components), cmocka_unit_test(test_store),         cmocka_unit_test(test_bad_container),
-        cmocka_unit_test(test_folder),     cmocka_unit_test(test_parted_scales), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_components),    cmocka_unit_test(test_published), cmocka_unit_test(test_store),
+        cmocka_unit_test(test_bad_container), cmocka_unit_test(test_folder),    cmocka_unit_test(test_parted_scales),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

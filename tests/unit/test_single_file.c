@@ -16,7 +16,7 @@ static const char *const folder = ECD_TEST_DATA "/models/flux_c";
 static const char *const bare = ECD_TEST_DATA "/models/flux_single/transformer_only_fp8.safetensors";
 static const char *const whole = "single.safetensors";
 
-static const single_options plain = {SINGLE_PLAIN, false};
+static const single_options plain = {.scales = SINGLE_PLAIN};
 
 static ecd_backend *open_backend(const char *name, int threads)
 {
@@ -169,7 +169,7 @@ static void test_scales(void **state)
     const drawing unscaled = {.model = whole, .config = folder, .backend = "cpu", .weights = ECD_WEIGHTS_RAW};
     draw(&unscaled, first, NULL);
     for (int scales = SINGLE_TENSOR; scales <= SINGLE_BLOCKS; scales++) {
-        const single_options options = {(single_scales)scales, false};
+        const single_options options = {.scales = (single_scales)scales};
         write_single_file("single.scaled.safetensors", folder, &options);
         compress_to("single.scaled.safetensors", "single.scaled.coded.safetensors", NULL);
         compress_to("single.scaled.safetensors", "single.scaled.folder", folder);
