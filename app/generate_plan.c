@@ -74,7 +74,7 @@ static ecd_status make_pictures(ecd_generate *g, size_t subjects, ecd_diag *diag
 static ecd_status check_seeds(uint64_t seed, int64_t count, ecd_diag *diag)
 {
     if (seed > UINT64_MAX - (uint64_t)(count - 1))
-        return ecd_fail(diag, ECD_USAGE, "--seed %" PRIu64 " with -n %" PRId64 ": seeds end at %" PRIu64, seed, count,
+        return ecd_fail(diag, ECD_USAGE, "seed %" PRIu64 " with -n %" PRId64 ": seeds end at %" PRIu64, seed, count,
                         UINT64_MAX);
     return ECD_OK;
 }
@@ -157,12 +157,17 @@ static ecd_status plan_list(ecd_generate *g, ecd_diag *diag)
     return status;
 }
 
-static ecd_status check_picture(const ecd_generate *g, const ecd_picture *picture, ecd_diag *diag)
+// `line` is the picture's of --prompts, or NULL.
+static ecd_status check_picture(const ecd_generate *g, const ecd_picture *picture, const ecd_prompt *line, ecd_diag *diag)
 {
     const ecd_settings *s = &g->settings;
-    uint64_t first = picture->request.seed;
-    if (picture->line && first < (uint64_t)(s->count - 1)) // wrapped round
-        return ecd_fail(diag, ECD_USAGE, "with -n %" PRId64 " its seeds pass the largest, %" PRIu64, s->count, UINT64_MAX);
+    if (line && line->diag.status) {
+        *diag = line->diag;
+        return diag->status;
+    }
+    ecd_status status = line && line->has_seed ? check_seeds(line->seed, s->count, diag) : ECD_OK;
+    if (status)
+        return status;
     if (g->info.text_width && picture->size.width * picture->size.height > MAX_TEXT_PIXELS)
         return ecd_fail(diag, ECD_USAGE, "size %" PRId64 "x%" PRId64 ", expected at most two megapixels (%d)",
                         picture->size.width, picture->size.height, MAX_TEXT_PIXELS);
@@ -188,12 +193,7 @@ static ecd_status check_pictures(ecd_generate *g, ecd_diag *diag)
             picture->state = ECD_PICTURE_ELSEWHERE;
             continue;
         }
-        if (line && line->diag.status) {
-            fault = line->diag;
-            status = fault.status;
-        } else {
-            status = check_picture(g, picture, &fault);
-        }
+        status = check_picture(g, picture, line, &fault);
         if (status && (status = ecd_generate_fail_picture(g, i, status, &fault))) {
             *diag = fault;
             return status;

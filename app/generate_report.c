@@ -147,8 +147,9 @@ static void tell_replay(const ecd_generate *g)
 {
     size_t known = 0, same = 0;
     for (size_t i = 0; i < g->count; i++) {
-        known += g->pictures[i].expected != NULL;
-        same += g->pictures[i].expected && !strcmp(g->pictures[i].expected, g->pictures[i].sha256);
+        bool expected = g->pictures[i].expected && g->pictures[i].state == ECD_PICTURE_DRAWN;
+        known += expected;
+        same += expected && !strcmp(g->pictures[i].expected, g->pictures[i].sha256);
     }
     if (!known || g->settings.quiet)
         return;

@@ -2,6 +2,7 @@
 // names, is not drawn again.
 #include "app/generate.h"
 
+#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,12 +16,22 @@ static bool same_image(const ecd_picture *picture, const ecd_recipe_image *image
     return same && image->seed == picture->request.seed;
 }
 
-// All that may change a picture. A size that was not asked for is the model's own, and so the recorded one.
+// What the model draws where no size is asked for: sample_size times the VAE's factor, which follows from its levels
+// (diffusers: vae_scale_factor).
+static ecd_option_size own_size(const ecd_generate *g)
+{
+    int levels = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(g->folder.vae, "block_out_channels"));
+    int64_t side = levels > 0 && levels < 32 ? g->info.sample_size << (levels - 1) : 0;
+    return (ecd_option_size){side, side};
+}
+
+// All that may change a picture.
 static bool same_recipe(const ecd_generate *g, const ecd_picture *picture, const ecd_recipe *r)
 {
     ecd_recipe own;
     ecd_generate_recipe(g, picture, &own);
-    bool sized = !picture->size.width || (r->width == picture->size.width && r->height == picture->size.height);
+    ecd_option_size size = picture->size.width ? picture->size : own_size(g);
+    bool sized = r->width == size.width && r->height == size.height;
     return r->count == 1 && sized && same_image(picture, &r->images[0]) && !strcmp(r->model, own.model) &&
            r->steps == own.steps && r->guidance == own.guidance && r->max_tokens == own.max_tokens &&
            !strcmp(r->sampler, own.sampler) && !strcmp(r->backend, own.backend) && !strcmp(r->compute, own.compute);
