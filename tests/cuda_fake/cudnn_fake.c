@@ -211,21 +211,44 @@ static float value(const void *at, int type, size_t i)
     return type == ECD_DNN_BFLOAT16 ? ecd_fake_bf16(((const uint16_t *)at)[i]) : ((const float *)at)[i];
 }
 
-static float sum_at(const ecd_dnn_tensor *xt, const void *x, const ecd_dnn_filter *wt, const void *w,
-                    const ecd_dnn_conv *c, int row, int col, int k)
+// sums[k] of one output pixel, over the filter's rows, columns and channels in order. w: floats [row][column][channel][k].
+static void convolve(const ecd_dnn_tensor *xt, const void *x, const ecd_dnn_filter *wt, const float *w,
+                     const ecd_dnn_conv *c, int row, int col, float *sums)
 {
-    float sum = 0;
-    for (int r = 0; r < wt->h; r++)
-        for (int s = 0; s < wt->w; s++) {
-            int h = row * c->stride[0] - c->pad[0] + r, at = col * c->stride[1] - c->pad[1] + s;
-            if (h < 0 || at < 0 || h >= xt->h || at >= xt->w)
-                continue;
-            size_t from = ((size_t)h * (size_t)xt->w + (size_t)at) * (size_t)xt->c;
-            size_t tap = (((size_t)k * (size_t)wt->h + (size_t)r) * (size_t)wt->w + (size_t)s) * (size_t)wt->c;
-            for (size_t i = 0; i < (size_t)xt->c; i++)
-                sum += value(x, xt->type, from + i) * value(w, wt->type, tap + i);
+    memset(sums, 0, (size_t)wt->k * sizeof *sums);
+    for (int tap = 0; tap < wt->h * wt->w; tap++) {
+        int h = row * c->stride[0] - c->pad[0] + tap / wt->w, at = col * c->stride[1] - c->pad[1] + tap % wt->w;
+        if (h < 0 || at < 0 || h >= xt->h || at >= xt->w)
+            continue;
+        size_t from = ((size_t)h * (size_t)xt->w + (size_t)at) * (size_t)xt->c;
+        for (size_t i = 0; i < (size_t)xt->c; i++) {
+            const float v = value(x, xt->type, from + i), *weights = w + ((size_t)tap * (size_t)xt->c + i) * (size_t)wt->k;
+            for (size_t k = 0; k < (size_t)wt->k; k++)
+                sums[k] += v * weights[k];
         }
-    return sum;
+    }
+}
+
+static bool compute(const ecd_dnn_tensor *xt, const void *x, const ecd_dnn_filter *wt, const void *w,
+                    const ecd_dnn_conv *c, const ecd_dnn_tensor *yt, void *y)
+{
+    size_t per = (size_t)(wt->h * wt->w) * (size_t)wt->c, filters = (size_t)wt->k;
+    float *turned = malloc(per * filters * sizeof *turned), *sums = malloc(filters * sizeof *sums);
+    for (size_t k = 0; turned && k < filters; k++)
+        for (size_t i = 0; i < per; i++)
+            turned[i * filters + k] = value(w, wt->type, k * per + i);
+    for (int p = 0; turned && sums && p < yt->h * yt->w; p++) {
+        convolve(xt, x, wt, turned, c, p / yt->w, p % yt->w, sums);
+        for (size_t k = 0; k < filters; k++)
+            if (yt->type == ECD_DNN_BFLOAT16)
+                ((uint16_t *)y)[(size_t)p * filters + k] = ecd_to_bf16(sums[k]);
+            else
+                ((float *)y)[(size_t)p * filters + k] = sums[k];
+    }
+    bool done = turned && sums;
+    free(turned);
+    free(sums);
+    return done;
 }
 
 static size_t bytes_of(int type, int a, int b, int c, int d)
@@ -255,15 +278,5 @@ int cudnnConvolutionForward(ecd_dnn_handle *h, const void *alpha, ecd_dnn_tensor
         !there("the workspace", workspace, workspace_bytes) ||
         !ecd_fake_expect(*one == 1 && *zero == 0, "cuDNN: alpha and beta"))
         return BAD;
-    size_t at = 0;
-    for (int row = 0; ecd_fake_computes() && row < yt->h; row++)
-        for (int col = 0; col < yt->w; col++)
-            for (int k = 0; k < yt->c; k++, at++) {
-                float v = sum_at(xt, x, wt, w, c, row, col, k);
-                if (yt->type == ECD_DNN_BFLOAT16)
-                    ((uint16_t *)y)[at] = ecd_to_bf16(v);
-                else
-                    ((float *)y)[at] = v;
-            }
-    return OK;
+    return !ecd_fake_computes() || compute(xt, x, wt, w, c, yt, y) ? OK : ALLOC_FAILED;
 }

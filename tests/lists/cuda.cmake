@@ -10,19 +10,44 @@ if(TARGET ecd_cuda_emu)
         cuda_fake/cudnn_fake.c cuda_fake/device_emulated.c)
     target_link_libraries(ecd_cuda_host_emulated PUBLIC ecd_cuda_emu ecd_kernels ecd_base ${CMAKE_DL_LIBS})
 
-    # The fakes are found as symbols of the program itself.
-    function(ecd_cuda_program name)
+    # The same without the emulator's look at each access, for whole models: faster, and each kernel is looked at above.
+    add_library(ecd_cuda_kernels_unchecked OBJECT ${cuda_kernels})
+    target_include_directories(ecd_cuda_kernels_unchecked PRIVATE ${PROJECT_SOURCE_DIR}
+        ${PROJECT_SOURCE_DIR}/tests/cuda_emu/include)
+    set_target_properties(ecd_cuda_kernels_unchecked PROPERTIES CXX_STANDARD 17 CXX_EXTENSIONS ON)
+    target_compile_options(ecd_cuda_kernels_unchecked PRIVATE -include tests/cuda_emu/cuda_emu.h -O2 -fno-exceptions
+        -fno-rtti -fno-sanitize=all -Wno-unknown-pragmas -Wno-unused-function)
+
+    # ecd_cuda_program(NAME KERNELS DEFINITION ...): the fakes are found as symbols of the program itself.
+    function(ecd_cuda_program name kernels)
         set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C ENABLE_EXPORTS ON)
-        target_link_libraries(${name} PRIVATE ecd_cuda_kernels_emulated
+        target_link_libraries(${name} PRIVATE ${kernels}
             -Wl,--whole-archive ecd_cuda_host_emulated -Wl,--no-whole-archive ecd_cuda_emu)
-        target_compile_definitions(${name} PRIVATE ECD_CUDA_EMULATED)
+        target_compile_definitions(${name} PRIVATE ECD_CUDA_EMULATED ${ARGN})
     endfunction()
 
     add_executable(ecd_check_cuda_emulated check/main_cuda.c check/mirror.c check/check.c check/linear.c check/vision.c
         check/layout.c check/rope.c check/batch.c)
-    ecd_cuda_program(ecd_check_cuda_emulated)
+    ecd_cuda_program(ecd_check_cuda_emulated ecd_cuda_kernels_emulated)
     foreach(type f32 bf16)
         add_test(NAME check_cuda_${type} COMMAND ecd_check_cuda_emulated ${type})
         set_tests_properties(check_cuda_${type} PROPERTIES LABELS check TIMEOUT 300)
     endforeach()
+
+    # Tests of the cpu backend, with the emulated device in its place (cuda_fake/backend.c).
+    function(ecd_test_on_cuda name)
+        cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+        ecd_test(${name} SOURCES ${ARG_SOURCES} cuda_fake/backend.c LINK ${ARG_LINK})
+        ecd_cuda_program(${name} ecd_cuda_kernels_unchecked ECD_CUDA_AS_CPU)
+    endfunction()
+    ecd_test_on_cuda(test_dit_cuda SOURCES unit/test_dit.c LINK ecd_dit)
+    ecd_test_on_cuda(test_flux_cuda SOURCES unit/test_flux.c LINK ecd_pipeline)
+    ecd_test_on_cuda(test_pipeline_cuda SOURCES unit/test_pipeline.c LINK ecd_pipeline)
+    ecd_test_on_cuda(test_text_encoder_cuda SOURCES unit/test_text_encoder.c LINK ecd_text)
+    # 40 s of CPU time, by hand: the pipelines above decode with a VAE too.
+    add_executable(test_vae_cuda EXCLUDE_FROM_ALL unit/test_vae.c cuda_fake/backend.c)
+    target_include_directories(test_vae_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_definitions(test_vae_cuda PRIVATE ECD_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+    target_link_libraries(test_vae_cuda PRIVATE ecd_vae ecd_cmocka)
+    ecd_cuda_program(test_vae_cuda ecd_cuda_kernels_unchecked ECD_CUDA_AS_CPU)
 endif()
