@@ -135,6 +135,9 @@ typedef enum cut {
 
 static cut cut_of(const ecd_tensor *t, int64_t rows)
 {
+    const char *dot = strrchr(t->name, '.'), *leaf = dot ? dot + 1 : t->name;
+    if (strcmp(leaf, "weight") && strcmp(leaf, "bias") && !strstr(leaf, "scale"))
+        return CUT_NOT; // what is said of a module (ComfyUI's "comfy_quant") is said of its parts
     int64_t blocks = (rows + ECD_SCALE_BLOCK_SIZE - 1) / ECD_SCALE_BLOCK_SIZE;
     if (t->dims && t->shape[0] == rows)
         return CUT_ROWS;

@@ -370,6 +370,12 @@ static void test_parted_scales(void **state)
     write_odd_file("odd.safetensors", tensors, 2);
     assert_int_equal(ecd_component_open("odd.safetensors", "transformer", &cp, &diag), ECD_DATA);
     assert_non_null(strstr(diag.what, "rows 192 to 383 begin within one"));
+    // What else is said of a module stays whole.
+    tensors[1] = (single_tensor){"double_blocks.0.img_attn.qkv.comfy_quant", 5, 0};
+    write_odd_file("odd.safetensors", tensors, 2);
+    expect_ok(ecd_component_open("odd.safetensors", "transformer", &cp, &diag), &diag);
+    assert_int_equal(ecd_checkpoint_find(cp, "transformer_blocks.0.attn.to_k.comfy_quant")->count, 5);
+    ecd_checkpoint_close(cp);
 }
 
 static void test_refusals(void **state)
