@@ -3,35 +3,54 @@
 #include "kernels/cuda/ecf8_image.h"
 #include "kernels/cuda/ecf8_output.cuh"
 
-enum { THREADS = ECD_ECF8_WARPS * 32 };
+enum { THREADS = ECD_ECF8_WARPS * 32, BLOCKS = 3 }; // of an SM: 36 warps, by registers
 
 // Dynamic shared memory: the table at a multiple of its size, because then its address needs no addition; rings before it
 // as far as there is room, the others behind. Wherever shared memory begins, this is enough.
 enum { SHARED_BYTES = ECD_ECF8_TABLE_BYTES + (ECD_ECF8_WARPS + 1) * ECD_ECF8_RING_BYTES };
 
+// What a kernel is called with.
+struct work {
+    const ecd_ecf8_tensor *tensors;
+    const ecd_ecf8_block *blocks;
+    uint8_t *out;
+    uint32_t *faults, *status; // a count; a place for each warp
+};
+
 struct tile_job {
     const ecd_ecf8_tensor *tensor;
-    uint64_t tile, first; // its first weight
-    uint64_t weights;     // that the tensor has of it
-    uint32_t groups;
+    uint32_t tile;
+    uint64_t first;       // its first weight
+    uint32_t weights, groups; // that the tensor has of it
     uint64_t words_begin, words_end; // bytes
     uint32_t patch_begin, patch_end, crc;
     uint8_t *out; // of its first weight
 };
 
-static __device__ __forceinline__ tile_job find_tile(const ecd_ecf8_tensor *t, uint64_t tile, uint8_t *out, uint32_t out_bytes)
+// That a warp's number is the same in all its lanes must be seen by the compiler: else it takes every branch that hangs
+// on it for one at which a warp may part, and checks before each vote.
+static __device__ __forceinline__ uint32_t warp_number()
 {
+    return __shfl_sync(ECD_ALL_LANES, threadIdx.x / 32, 0);
+}
+
+// The warp's tile. Found again after the main loop, instead of being kept in registers through it.
+static __device__ __forceinline__ tile_job find_tile(const work &k, bool bf16)
+{
+    const ecd_ecf8_block *block = k.blocks + blockIdx.x;
+    const ecd_ecf8_tensor *t = k.tensors + block->tensor;
     tile_job j;
     j.tensor = t;
-    j.tile = tile;
-    j.first = tile * t->tile_weights;
+    j.tile = block->tiles[warp_number()];
+    j.first = (uint64_t)j.tile * t->tile_weights;
     const uint64_t left = t->count - j.first;
-    j.weights = left < t->tile_weights ? left : t->tile_weights;
-    j.groups = (uint32_t)((j.weights + ECF8_GROUP - 1) / ECF8_GROUP);
-    j.out = out + (t->out_at + j.first * out_bytes);
+    j.weights = left < t->tile_weights ? (uint32_t)left : t->tile_weights;
+    j.groups = (j.weights + ECF8_GROUP - 1) / ECF8_GROUP;
+    j.out = k.out + (t->out_at + j.first * (bf16 ? 2 : t->own_bytes));
     if (t->kind > ECD_ECF8_KIND_SINGLES)
         return j;
-    const uint4 a = __ldg((const uint4 *)(t->directory + tile * 16)), b = __ldg((const uint4 *)(t->directory + tile * 16 + 16));
+    const uint4 *entry = (const uint4 *)(t->directory + (uint64_t)j.tile * 16);
+    const uint4 a = entry[0], b = entry[1];
     j.words_begin = 2 * (a.x | (uint64_t)(a.y & 0xffff) << 32);
     j.words_end = 2 * (b.x | (uint64_t)(b.y & 0xffff) << 32);
     j.patch_begin = a.z;
@@ -45,24 +64,25 @@ static __device__ __forceinline__ tile_job find_tile(const ecd_ecf8_tensor *t, u
 // A chunk: eight steps, four groups of pairs or two of singles, none of them short. Each word of the plane makes place for
 // the same word of the next chunk.
 template <int way, bool checksums>
-static __device__ __forceinline__ void decode_chunk(ecd_ecf8_warp &w, const ecd_ecf8_plane &p, const uint8_t *next_plane,
-                                                    uint32_t *plane, uint8_t *to, ecd_ecf8_checksum &sum)
+static __device__ __forceinline__ void decode_chunk(ecd_ecf8_warp &w, ecd_ecf8_plane &p, uint32_t *plane, uint8_t *to,
+                                                    ecd_ecf8_checksum &sum)
 {
     const int entries = ecd_ecf8_has_pairs(way) ? 2 : 4, groups = ECD_ECF8_CHUNK_STEPS / entries;
     uint32_t e[ECD_ECF8_CHUNK_STEPS];
     ecd_ecf8_look_after_ring(w);
-#pragma unroll
-    for (int i = 0; i < ECD_ECF8_CHUNK_STEPS; i += 2)
-        ecd_ecf8_two_steps(w, e[i], e[i + 1]);
+    ecd_ecf8_8_steps(w, e);
 #pragma unroll
     for (int g = 0; g < groups; g++) {
         uint32_t x, y = 0;
         ecd_ecf8_join<way>(p, e + g * entries, plane[g], x, y);
-        plane[g] = ecd_ecf8_load_plane<way>(next_plane ? next_plane + g * ecd_ecf8_plane_stride<way>() : nullptr);
+        plane[g] = ecd_ecf8_load_plane<way>(p, groups + g);
         ecd_ecf8_store<way>(to + g * (ecd_ecf8_has_halves(way) ? 256 : 128), x, y);
         if (checksums)
-            ecd_ecf8_add_group(sum, w.lane, x, y);
+            ecd_ecf8_add_group(sum, threadIdx.x % 32, x, y);
     }
+    p.at += groups * ecd_ecf8_plane_stride<way>();
+    if (way == ECD_ECF8_PAIRS_TO_HALVES && (e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]) & ECD_ECF8_NAN_FLAG)
+        ecd_ecf8_mend_nan((uint16_t *)to, groups, 4);
 }
 
 // A weight in the tensor's own dtype, of its symbol and what the plane has for it.
@@ -113,60 +133,68 @@ static __device__ bool patch_tile(const tile_job &j, uint32_t lane, uint32_t fil
 }
 
 template <int way, bool checksums>
-static __device__ __forceinline__ uint32_t decode_coded(const tile_job &j, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
+static __device__ __forceinline__ uint32_t decode_coded(const work &k, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
                                                         const uint32_t *checksum_table)
 {
-    const ecd_ecf8_tensor *t = j.tensor;
     const uint32_t entries = ecd_ecf8_has_pairs(way) ? 2 : 4, chunk_groups = ECD_ECF8_CHUNK_STEPS / entries;
-    const uint32_t plane_stride = ecd_ecf8_plane_stride<way>(), out_stride = ecd_ecf8_has_halves(way) ? 256 : 128;
+    const uint32_t out_stride = ecd_ecf8_has_halves(way) ? 256 : 128;
     ecd_ecf8_checksum sum = {checksum_table, {0, 0}, out_stride, false};
     ecd_ecf8_plane p;
-    ecd_ecf8_begin(w, t->words, j.words_begin, j.words_end, t->code_bits);
-    ecd_ecf8_open_plane<way>(p, t->plane + j.first / ECF8_GROUP * plane_stride, w.lane, t->plane_mask,
-                             t->to_bf16 && t->dtype == ECF8_F16);
-    uint8_t *to = j.out + w.lane * (out_stride / 32);
+    uint8_t *to;
+    uint32_t twice, plane[ECD_ECF8_CHUNK_STEPS / 2];
+    {
+        const tile_job j = find_tile(k, ecd_ecf8_has_halves(way));
+        ecd_ecf8_begin(w, j.tensor->words, j.words_begin, j.words_end, j.tensor->code_bits);
+        ecd_ecf8_open_plane<way>(p, j.tensor->plane, j.first / ECF8_GROUP, j.tensor->plane_mask,
+                                 j.tensor->to_bf16 && j.tensor->dtype == ECF8_F16);
+        to = j.out + threadIdx.x % 32 * (out_stride / 32);
+        const uint32_t whole = __shfl_sync(ECD_ALL_LANES, j.weights / ECF8_GROUP / chunk_groups, 0);
+        twice = whole ? (whole - 1) / 2 : 0;
+    }
 
-    // Two chunks at a time, as long as two whole ones follow of whose planes the words can be fetched ahead.
-    const uint32_t whole = (uint32_t)(j.weights / ECF8_GROUP) / chunk_groups, twice = whole ? (whole - 1) / 2 : 0;
-    uint32_t plane[ECD_ECF8_CHUNK_STEPS / 2];
+    // Two chunks at a time, as long as a whole one follows, of whose plane the words can be fetched ahead.
 #pragma unroll
     for (uint32_t g = 0; g < chunk_groups; g++)
-        plane[g] = twice ? ecd_ecf8_load_plane<way>(p.at ? p.at + g * plane_stride : nullptr) : 0;
+        plane[g] = twice ? ecd_ecf8_load_plane<way>(p, g) : 0;
 #pragma unroll 1
     for (uint32_t n = twice; n; n--) {
 #pragma unroll
-        for (uint32_t k = 0; k < 2; k++) {
-            p.at += p.at ? chunk_groups * plane_stride : 0;
-            decode_chunk<way, checksums>(w, p, p.at, plane, to, sum);
+        for (uint32_t i = 0; i < 2; i++) {
+            decode_chunk<way, checksums>(w, p, plane, to, sum);
             to += chunk_groups * out_stride;
         }
     }
 
     // The others one by one, the last of which the tensor may not fill.
+    const tile_job j = find_tile(k, ecd_ecf8_has_halves(way));
+    const uint32_t lane = threadIdx.x % 32, groups = __shfl_sync(ECD_ALL_LANES, j.groups, 0);
 #pragma unroll 1
-    for (uint32_t g = 2 * twice * chunk_groups; g < j.groups; g++) {
+    for (uint32_t g = 2 * twice * chunk_groups; g < groups; g++) {
         uint32_t e[4], x, y = 0;
         ecd_ecf8_look_after_ring(w);
-        ecd_ecf8_two_steps(w, e[0], e[1]);
+        ecd_ecf8_2_steps(w, e);
         if (!ecd_ecf8_has_pairs(way))
-            ecd_ecf8_two_steps(w, e[2], e[3]);
-        ecd_ecf8_join<way>(p, e, ecd_ecf8_load_plane<way>(p.at), x, y);
-        p.at += p.at ? plane_stride : 0;
-        ecd_ecf8_store_some<way>(to, x, y, (int64_t)(j.weights - g * ECF8_GROUP) - w.lane * 4);
+            ecd_ecf8_2_steps(w, e + 2);
+        ecd_ecf8_join<way>(p, e, ecd_ecf8_load_plane<way>(p, 0), x, y);
+        p.at += ecd_ecf8_plane_stride<way>();
+        const int32_t left = (int32_t)(j.weights - g * ECF8_GROUP) - (int32_t)lane * 4;
+        ecd_ecf8_store_some<way>(to, x, y, left);
+        if (way == ECD_ECF8_PAIRS_TO_HALVES && (e[0] | e[1]) & ECD_ECF8_NAN_FLAG && left > 0)
+            ecd_ecf8_mend_nan((uint16_t *)to, 1, left < 4 ? (uint32_t)left : 4);
         to += out_stride;
         if (checksums)
-            ecd_ecf8_add_group(sum, w.lane, x, y);
+            ecd_ecf8_add_group(sum, lane, x, y);
     }
     ecd_cp_async_wait<0>();
-    if (!ecd_ecf8_ends_well(w, t->words, j.words_end, t->code_bits))
+    if (!ecd_ecf8_ends_well(w, j.tensor->words, j.words_end, j.tensor->code_bits))
         return ECF8_ERR_STREAM;
     uint32_t moved = 0;
     if (j.patch_begin != j.patch_end) {
         __syncwarp(); // what the lanes stored is there for all
-        if (!patch_tile<ecd_ecf8_has_halves(way), checksums>(j, w.lane, codes->symbols[0], moved))
+        if (!patch_tile<ecd_ecf8_has_halves(way), checksums>(j, lane, codes->symbols[0], moved))
             return ECF8_ERR_PATCH;
     }
-    if (checksums && ecd_ecf8_checksum_of(sum, w.lane, moved) != j.crc)
+    if (checksums && ecd_ecf8_checksum_of(sum, lane, moved) != j.crc)
         return ECF8_ERR_DATA_CHECKSUM;
     return ECF8_OK;
 }
@@ -175,8 +203,10 @@ static __device__ __forceinline__ uint32_t decode_coded(const tile_job &j, ecd_e
 
 // Four weights a lane and turn; with checksums of a tile that is not whole groups, byte by byte at its end.
 template <bool halves, bool checksums>
-static __device__ uint32_t copy_raw(const tile_job &j, uint32_t lane, const uint32_t *checksum_table)
+static __device__ uint32_t copy_raw(const work &k, const uint32_t *checksum_table)
 {
+    const tile_job j = find_tile(k, halves);
+    const uint32_t lane = threadIdx.x % 32;
     const ecd_ecf8_tensor *t = j.tensor;
     const uint32_t own = t->own_bytes;
     const uint8_t *from = t->plane + j.first * own;
@@ -208,16 +238,26 @@ static __device__ uint32_t copy_raw(const tile_job &j, uint32_t lane, const uint
     return ~c == __ldg((const uint32_t *)(t->directory + j.tile * 4)) ? ECF8_OK : ECF8_ERR_DATA_CHECKSUM;
 }
 
-static __device__ void fill_constant(const tile_job &j, uint32_t lane, bool halves)
+static __device__ void fill_constant(const work &k, bool halves)
 {
-    for (uint64_t i = lane; i < j.weights; i += 32)
+    const tile_job j = find_tile(k, halves);
+    for (uint32_t i = threadIdx.x % 32; i < j.weights; i += 32)
         if (halves)
             ((uint16_t *)j.out)[i] = (uint16_t)j.tensor->constant;
         else
             j.out[i] = (uint8_t)j.tensor->constant;
 }
 
-// ---------------------------------------------------------------- the kernel
+static __device__ __forceinline__ void report(const work &k, uint32_t fault)
+{
+    if (threadIdx.x % 32)
+        return;
+    k.status[blockIdx.x * ECD_ECF8_WARPS + threadIdx.x / 32] = fault;
+    if (fault)
+        atomicAdd(k.faults, 1u);
+}
+
+// ---------------------------------------------------------------- the kernels
 
 struct shared_places {
     uint32_t *table;
@@ -233,83 +273,93 @@ static __device__ __forceinline__ shared_places place_shared(uint8_t *base, uint
     return {(uint32_t *)(base + gap), base + ring};
 }
 
-// Coded tiles of the two kinds; `bf16`: everything to BF16, else everything in its own dtype.
-template <bool bf16, bool checksums>
-static __device__ __forceinline__ uint32_t decode_tile(const tile_job &j, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
-                                                       const uint32_t *checksum_table)
-{
-    const ecd_ecf8_tensor *t = j.tensor;
-    if (t->kind == ECD_ECF8_KIND_PAIRS)
-        return decode_coded<bf16 ? ECD_ECF8_PAIRS_TO_HALVES : ECD_ECF8_PAIRS_TO_BYTES, checksums>(j, w, codes, checksum_table);
-    if (t->kind == ECD_ECF8_KIND_SINGLES && !bf16 && t->own_bytes == 1)
-        return decode_coded<ECD_ECF8_SINGLES_TO_BYTES, checksums>(j, w, codes, checksum_table);
-    if (t->kind == ECD_ECF8_KIND_SINGLES)
-        return decode_coded<ECD_ECF8_SINGLES_TO_HALVES, checksums>(j, w, codes, checksum_table);
-    if (t->kind == ECD_ECF8_KIND_RAW && !bf16 && t->own_bytes == 1)
-        return copy_raw<false, checksums>(j, w.lane, checksum_table);
-    if (t->kind == ECD_ECF8_KIND_RAW)
-        return copy_raw<true, checksums>(j, w.lane, checksum_table);
-    fill_constant(j, w.lane, bf16 || t->own_bytes == 2);
-    return ECF8_OK;
-}
-
-template <bool bf16, bool checksums>
-static __global__ void __launch_bounds__(THREADS)
-    decode_kernel(const ecd_ecf8_tensor *tensors, const ecd_ecf8_block *blocks, uint8_t *out, uint32_t *status)
+// Blocks of coded tiles, all of one way.
+template <int way, bool checksums>
+static __global__ void __launch_bounds__(THREADS, checksums ? 1 : BLOCKS) coded_kernel(const work k)
 {
     __shared__ ecd_ecf8_codes codes;
     __shared__ uint32_t checksum_table[checksums ? 1024 : 1];
     ECD_DYNAMIC_SHARED(uint8_t, shared);
-    // That a warp's number is the same in all its lanes must be seen by the compiler: all that follows hangs on it.
-    const uint32_t warp = __shfl_sync(ECD_ALL_LANES, threadIdx.x / 32, 0);
-    const ecd_ecf8_block *block = blocks + blockIdx.x;
-    const ecd_ecf8_tensor *t = tensors + block->tensor;
-    const shared_places places = place_shared(shared, warp);
-    if (t->kind <= ECD_ECF8_KIND_SINGLES) {
-        ecd_ecf8_order_symbols(&codes, t->tables + block->table * (ECD_ECF8_SYMBOLS / 2));
-        ecd_ecf8_build_table(places.table, &codes, t->code_bits, t->payload);
-    }
-    if (checksums && t->kind != ECD_ECF8_KIND_CONSTANT)
-        ecd_crc_build(checksum_table, t->own_bytes * ECF8_GROUP);
-
-    uint32_t *mine = status + 1 + blockIdx.x * ECD_ECF8_WARPS + warp, fault = ECF8_OK;
+    const ecd_ecf8_block *block = k.blocks + blockIdx.x;
+    const ecd_ecf8_tensor *t = k.tensors + block->tensor;
+    const shared_places places = place_shared(shared, warp_number());
+    ecd_ecf8_order_symbols(&codes, t->tables + block->table * (ECD_ECF8_SYMBOLS / 2));
+    ecd_ecf8_build_table(places.table, &codes, t->code_bits, t->payload);
+    if (checksums)
+        ecd_crc_build(checksum_table, ecd_ecf8_has_halves(way) ? 256 : 128);
+    if (warp_number() >= block->count)
+        return;
     ecd_ecf8_warp w;
-    w.lane = threadIdx.x % 32;
-    if (warp < block->count) {
-        const tile_job j = find_tile(t, block->tiles[warp], out, bf16 ? 2 : t->own_bytes);
-        w.below = ecd_keep((1u << w.lane) - 1);
-        w.table = ecd_keep(ecd_shared_address(places.table));
-        w.ring = ecd_keep(ecd_shared_address(places.ring));
-        w.ring_bytes = places.ring;
-        fault = decode_tile<bf16, checksums>(j, w, &codes, checksum_table);
-    }
-    if (w.lane == 0) {
-        *mine = fault;
-        if (fault)
-            atomicAdd(status, 1u);
-    }
+    w.below = ecd_keep((1u << threadIdx.x % 32) - 1);
+    w.table = ecd_keep(ecd_shared_address(places.table));
+    w.ring = __shfl_sync(ECD_ALL_LANES, ecd_shared_address(places.ring), 0);
+    report(k, decode_coded<way, checksums>(k, w, &codes, checksum_table));
 }
 
-template <bool bf16, bool checksums>
-static cudaError_t launch(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, cudaStream_t stream)
+// Blocks of raw tiles and constants.
+template <bool bf16, bool checksums> static __global__ void __launch_bounds__(THREADS) plain_kernel(const work k)
 {
-    const ecd_ecf8_tensor *tensors = (const ecd_ecf8_tensor *)image;
-    const ecd_ecf8_block *blocks = (const ecd_ecf8_block *)(tensors + plan->tensor_count);
-    cudaError_t error = cudaFuncSetAttribute(decode_kernel<bf16, checksums>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                             SHARED_BYTES);
+    __shared__ uint32_t checksum_table[checksums ? 1024 : 1];
+    const ecd_ecf8_block *block = k.blocks + blockIdx.x;
+    const ecd_ecf8_tensor *t = k.tensors + block->tensor;
+    if (checksums)
+        ecd_crc_build(checksum_table, t->own_bytes * ECF8_GROUP);
+    if (warp_number() >= block->count)
+        return;
+    uint32_t fault = ECF8_OK;
+    if (t->kind == ECD_ECF8_KIND_CONSTANT)
+        fill_constant(k, bf16 || t->own_bytes == 2);
+    else if (bf16 || t->own_bytes == 2)
+        fault = copy_raw<true, checksums>(k, checksum_table);
+    else
+        fault = copy_raw<false, checksums>(k, checksum_table);
+    report(k, fault);
+}
+
+// ---------------------------------------------------------------- launches
+
+static cudaError_t launch(void (*kernel)(work), uint32_t blocks, uint32_t shared_bytes, const work &k, cudaStream_t stream)
+{
+    cudaError_t error = cudaSuccess;
+    if (shared_bytes)
+        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
     if (error)
         return error;
-    ECD_LAUNCH((decode_kernel<bf16, checksums>), plan->block_count, THREADS, SHARED_BYTES, stream, tensors, blocks,
-               (uint8_t *)out, status);
+    ECD_LAUNCH(kernel, blocks, THREADS, shared_bytes, stream, k);
     return cudaGetLastError();
+}
+
+template <bool checksums> static void (*coded_kernel_of(bool bf16, int lane_way))(work)
+{
+    if (lane_way == ECD_ECF8_RUN_PAIRS)
+        return bf16 ? coded_kernel<ECD_ECF8_PAIRS_TO_HALVES, false> : coded_kernel<ECD_ECF8_PAIRS_TO_BYTES, checksums>;
+    if (lane_way == ECD_ECF8_RUN_BYTES)
+        return coded_kernel<ECD_ECF8_SINGLES_TO_BYTES, checksums>;
+    return coded_kernel<ECD_ECF8_SINGLES_TO_HALVES, checksums>;
 }
 
 int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream)
 {
-    cudaStream_t s = (cudaStream_t)stream;
-    if (!plan->block_count)
-        return cudaSuccess;
-    if (plan->form == ECF8_FORM_BF16)
-        return checksums ? cudaErrorInvalidValue : launch<true, false>(plan, image, out, status, s);
-    return checksums ? launch<false, true>(plan, image, out, status, s) : launch<false, false>(plan, image, out, status, s);
+    const bool bf16 = plan->form == ECF8_FORM_BF16;
+    if (checksums && bf16)
+        return cudaErrorInvalidValue;
+    const ecd_ecf8_tensor *tensors = (const ecd_ecf8_tensor *)image;
+    work k = {tensors, (const ecd_ecf8_block *)(tensors + plan->tensor_count), (uint8_t *)out, status, status + 1};
+    cudaError_t error = cudaSuccess;
+    for (int run = 0; !error && run < ECD_ECF8_RUNS; run++) {
+        const uint32_t blocks = plan->run_blocks[run];
+        if (!blocks)
+            continue;
+        if (run == ECD_ECF8_RUN_PLAIN)
+            error = launch(bf16        ? plain_kernel<true, false>
+                           : checksums ? plain_kernel<false, true>
+                                       : plain_kernel<false, false>,
+                           blocks, 0, k, (cudaStream_t)stream);
+        else
+            error = launch(checksums ? coded_kernel_of<true>(bf16, run) : coded_kernel_of<false>(bf16, run), blocks,
+                           SHARED_BYTES, k, (cudaStream_t)stream);
+        k.blocks += blocks;
+        k.status += blocks * ECD_ECF8_WARPS;
+    }
+    return error;
 }

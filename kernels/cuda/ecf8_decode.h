@@ -1,4 +1,5 @@
-// Decoding ECF8 containers (docs/FORMAT.md) on the device: all tensors of a block of the model in one launch.
+// Decoding ECF8 containers (docs/FORMAT.md) on the device: all tensors of a block of the model in one launch (and one
+// more for each other kind of container among them: ecd_ecf8_run).
 //
 //     ecf8_open each blob on the host, copy it to the device    the metadata is checked once, there
 //     ecd_ecf8_plan_make(...)                                   which warp decodes which tile
@@ -40,10 +41,19 @@ uint32_t ecd_ecf8_tile_weights(const ecf8_view *view);
 typedef struct ecd_ecf8_tensor ecd_ecf8_tensor; // of the image; ecf8_image.h
 typedef struct ecd_ecf8_block ecd_ecf8_block;
 
+// Launches: tiles of a kind together. Most models' tensors are all of one kind.
+typedef enum ecd_ecf8_run {
+    ECD_ECF8_RUN_PAIRS,
+    ECD_ECF8_RUN_BYTES,  // singles to weights of one byte
+    ECD_ECF8_RUN_HALVES, // singles to weights of two bytes
+    ECD_ECF8_RUN_PLAIN,  // raw and constant
+    ECD_ECF8_RUNS,
+} ecd_ecf8_run;
+
 typedef struct ecd_ecf8_plan {
     void *image; // what the device needs to know, to be copied there as it is
     size_t image_bytes;
-    uint32_t tensor_count, block_count;
+    uint32_t tensor_count, block_count, run_blocks[ECD_ECF8_RUNS]; // blocks lie in the order of the runs
     ecf8_form form; // ECF8_FORM_NATIVE or ECF8_FORM_BF16: the bits of libecf8, but that BF16 tensors keep NaNs as they are
     uint64_t status_count; // u32 that a launch writes
 } ecd_ecf8_plan;

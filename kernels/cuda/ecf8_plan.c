@@ -56,6 +56,15 @@ static uint32_t payload_of(const ecf8_view *v, bool bf16)
     return BYTE;
 }
 
+static ecd_ecf8_run run_of(const ecf8_view *v, bool bf16)
+{
+    if (!ecf8_is_coded(v->mode))
+        return ECD_ECF8_RUN_PLAIN;
+    if (v->mode == ECF8_MODE_PAIRS)
+        return ECD_ECF8_RUN_PAIRS;
+    return bf16 || ecf8_dtype_bytes(v->dtype) == 2 ? ECD_ECF8_RUN_HALVES : ECD_ECF8_RUN_BYTES;
+}
+
 // The same place in the device's copy.
 static const uint8_t *on_device(const ecd_ecf8_part *part, const uint8_t *section)
 {
@@ -140,16 +149,19 @@ ecd_status ecd_ecf8_plan_make(const ecd_ecf8_part *parts, uint32_t part_count, e
         return ecd_fail(diag, ECD_USAGE, "a plan needs %zu bytes, not %zu", need, memory_bytes);
     ecd_ecf8_tensor *tensors = memory;
     ecd_ecf8_block *blocks = (ecd_ecf8_block *)(void *)(tensors + part_count), *end = blocks;
-    for (uint32_t i = 0; i < part_count; i++) {
-        describe(parts + i, form == ECF8_FORM_BF16, tensors + i);
-        end = share_out(parts + i, i, end);
+    *plan = (ecd_ecf8_plan){.image = memory, .tensor_count = part_count, .form = form};
+    for (uint32_t run = 0; run < ECD_ECF8_RUNS; run++) {
+        const ecd_ecf8_block *begin = end;
+        for (uint32_t i = 0; i < part_count; i++)
+            if (run_of(parts[i].view, form == ECF8_FORM_BF16) == run)
+                end = share_out(parts + i, i, end);
+        plan->run_blocks[run] = (uint32_t)(end - begin);
     }
-    *plan = (ecd_ecf8_plan){.image = memory,
-                            .image_bytes = (size_t)((uint8_t *)end - (uint8_t *)memory),
-                            .tensor_count = part_count,
-                            .block_count = (uint32_t)(end - blocks),
-                            .form = form,
-                            .status_count = 1 + (uint64_t)(end - blocks) * ECD_ECF8_WARPS};
+    for (uint32_t i = 0; i < part_count; i++)
+        describe(parts + i, form == ECF8_FORM_BF16, tensors + i);
+    plan->image_bytes = (size_t)((uint8_t *)end - (uint8_t *)memory);
+    plan->block_count = (uint32_t)(end - blocks);
+    plan->status_count = 1 + (uint64_t)plan->block_count * ECD_ECF8_WARPS;
     return ECD_OK;
 }
 

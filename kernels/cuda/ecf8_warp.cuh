@@ -26,27 +26,26 @@ enum {
 #define ECD_ALL_LANES 0xffffffffu
 
 struct ecd_ecf8_warp {
-    uint32_t lane, below; // `below`: the mask of the lanes before this one
-    uint32_t table;       // shared address, a multiple of its 16 KB
-    uint32_t offsets;     // the mask of an offset into it: 4 (2^L - 1)
-    uint32_t ring;        // shared address
+    uint32_t below;   // the mask of the lanes before this one
+    uint32_t table;   // shared address, a multiple of its 16 KB
+    uint32_t offsets; // the mask of an offset into it: 4 (2^L - 1)
+    uint32_t ring;    // shared address
     // The state.
     uint32_t window, left;
     uint32_t place;     // shared address of the next word
     uint32_t refill_at; // the place from which on the next stage is fetched
-    // What is fetched next: `source_bytes` from `source`, if more than 0.
+    // What the lane fetches next: 16 bytes from `source`, if more than 0 are left of it.
     const uint8_t *source;
     int32_t source_bytes;
-    uint8_t *ring_bytes; // the ring, as C++ sees it
 };
 
-// Starts the copy of the next stage to byte `to` of the ring, and to the copy if that is the first stage.
+// Starts the copy of the next stage to the ring, at shared address `to`, and to the copy if that is the first stage.
 static __device__ __forceinline__ void ecd_ecf8_fetch(ecd_ecf8_warp &w, uint32_t to)
 {
-    const uint32_t at = w.lane * 16, bytes = w.source_bytes > (int32_t)at ? 16 : 0;
-    ecd_cp_async<16>(w.ring_bytes + to + at, w.source + at, bytes);
-    if (to == 0)
-        ecd_cp_async<16>(w.ring_bytes + ECD_ECF8_RING + at, w.source + at, bytes);
+    const uint32_t at = to + threadIdx.x % 32 * 16, bytes = w.source_bytes > 0 ? 16 : 0;
+    ecd_cp_async_at<16>(at, w.source, bytes);
+    if (to == w.ring)
+        ecd_cp_async_at<16>(at + ECD_ECF8_RING, w.source, bytes);
     ecd_cp_async_commit();
     w.source += ECD_ECF8_STAGE;
     w.source_bytes -= ECD_ECF8_STAGE;
@@ -56,19 +55,18 @@ static __device__ __forceinline__ void ecd_ecf8_fetch(ecd_ecf8_warp &w, uint32_t
 static __device__ __forceinline__ void ecd_ecf8_begin(ecd_ecf8_warp &w, const uint8_t *words, uint64_t begin, uint64_t end,
                                                       uint32_t code_bits)
 {
-    const uint64_t from = begin & ~(uint64_t)15;
+    const uint64_t from = (begin & ~(uint64_t)15) + threadIdx.x % 32 * 16;
     w.source = words + from;
     w.source_bytes = (int32_t)(end - from); // a tile takes at most 65536 words
-    __syncwarp();                           // the warp may have used the ring before
 #pragma unroll
     for (uint32_t stage = 0; stage < ECD_ECF8_RING; stage += ECD_ECF8_STAGE)
-        ecd_ecf8_fetch(w, stage);
+        ecd_ecf8_fetch(w, w.ring + stage);
     ecd_cp_async_wait<1>();
     __syncwarp();
     w.offsets = (4u << code_bits) - 4;
     w.window = 0;
     w.left = 0u - code_bits;
-    w.place = w.ring + (uint32_t)(begin & 15);
+    w.place = __shfl_sync(ECD_ALL_LANES, w.ring + (uint32_t)(begin & 15), 0); // the same in all, as the compiler shall see
     w.refill_at = w.ring + ECD_ECF8_STAGE;
 }
 
@@ -78,7 +76,7 @@ static __device__ __forceinline__ void ecd_ecf8_look_after_ring(ecd_ecf8_warp &w
     if (w.place < w.refill_at)
         return;
     __syncwarp();
-    ecd_ecf8_fetch(w, w.refill_at - ECD_ECF8_STAGE - w.ring);
+    ecd_ecf8_fetch(w, w.refill_at - ECD_ECF8_STAGE);
     ecd_cp_async_wait<1>();
     __syncwarp();
     if (w.refill_at == w.ring + ECD_ECF8_RING) {
@@ -88,13 +86,13 @@ static __device__ __forceinline__ void ecd_ecf8_look_after_ring(ecd_ecf8_warp &w
     w.refill_at += ECD_ECF8_STAGE;
 }
 
-// A step: lanes that lack bits take a word each, in their order; then each takes a code. %0 window, %1 left, %2 place,
-// %5 below, %6 offsets, %7 table.
-#define ECD_ECF8_STEP(entry)                                                                                           \
+// A step: lanes that lack bits take a word each, in their order; then each takes a code. %0 window, %1 left, %2 place.
+#define ECD_ECF8_STEP(entry, below, offsets, table)                                                                    \
+    "{ .reg .pred p; .reg .b32 w, r, m;\n"                                                                             \
     "and.b32 r, %1, 16;\n"                                                                                             \
     "setp.ne.u32 p, r, 0;\n"                                                                                           \
     "vote.sync.ballot.b32 m, p, 0xffffffff;\n"                                                                         \
-    "and.b32 r, m, %5;\n"                                                                                              \
+    "and.b32 r, m, " below ";\n"                                                                                       \
     "popc.b32 r, r;\n"                                                                                                 \
     "mad.lo.u32 r, r, 2, %2;\n"                                                                                        \
     "@p ld.shared.u16 w, [r];\n"                                                                                       \
@@ -104,21 +102,39 @@ static __device__ __forceinline__ void ecd_ecf8_look_after_ring(ecd_ecf8_warp &w
     "mad.lo.u32 %2, m, 2, %2;\n"                                                                                       \
     "and.b32 %1, %1, 0xffffffef;\n"                                                                                    \
     "shf.r.wrap.b32 r, %0, 0, %1;\n"                                                                                   \
-    "lop3.b32 r, r, %6, %7, 0xea;\n" /* (r & offsets) | table */                                                       \
+    "lop3.b32 r, r, " offsets ", " table ", 0xea;\n" /* (r & offsets) | table */                                       \
     "ld.shared.u32 " entry ", [r];\n"                                                                                  \
-    "add.u32 %1, %1, " entry ";\n"
+    "add.u32 %1, %1, " entry "; }\n"
 
-#define ECD_ECF8_TWO_STEPS "{ .reg .pred p; .reg .b32 w, r, m;\n" ECD_ECF8_STEP("%3") ECD_ECF8_STEP("%4") "}"
+#define ECD_ECF8_2_STEPS ECD_ECF8_STEP("%3", "%5", "%6", "%7") ECD_ECF8_STEP("%4", "%5", "%6", "%7")
+#define ECD_ECF8_8TH(entry) ECD_ECF8_STEP(entry, "%11", "%12", "%13")
+#define ECD_ECF8_8_STEPS                                                                                               \
+    ECD_ECF8_8TH("%3") ECD_ECF8_8TH("%4") ECD_ECF8_8TH("%5") ECD_ECF8_8TH("%6") ECD_ECF8_8TH("%7") ECD_ECF8_8TH("%8")  \
+    ECD_ECF8_8TH("%9") ECD_ECF8_8TH("%10")
 
-// Two steps; the entries of their codes.
-static __device__ __forceinline__ void ecd_ecf8_two_steps(ecd_ecf8_warp &w, uint32_t &first, uint32_t &second)
+// Two steps, or the eight of a chunk; e: the entries of their codes.
+static __device__ __forceinline__ void ecd_ecf8_2_steps(ecd_ecf8_warp &w, uint32_t *e)
 {
 #if defined(ECD_CUDA_EMU)
-    uint32_t *const operands[] = {&w.window, &w.left, &w.place, &first, &second, &w.below, &w.offsets, &w.table};
-    emu_ptx(ECD_ECF8_TWO_STEPS, operands);
+    uint32_t *const operands[] = {&w.window, &w.left, &w.place, e, e + 1, &w.below, &w.offsets, &w.table};
+    emu_ptx(ECD_ECF8_2_STEPS, operands);
 #else
-    asm volatile(ECD_ECF8_TWO_STEPS
-                 : "+r"(w.window), "+r"(w.left), "+r"(w.place), "=&r"(first), "=&r"(second)
+    asm volatile(ECD_ECF8_2_STEPS
+                 : "+r"(w.window), "+r"(w.left), "+r"(w.place), "=&r"(e[0]), "=&r"(e[1])
+                 : "r"(w.below), "r"(w.offsets), "r"(w.table));
+#endif
+}
+
+static __device__ __forceinline__ void ecd_ecf8_8_steps(ecd_ecf8_warp &w, uint32_t *e)
+{
+#if defined(ECD_CUDA_EMU)
+    uint32_t *const operands[] = {&w.window, &w.left, &w.place, e,     e + 1,    e + 2,      e + 3,
+                                  e + 4,     e + 5,   e + 6,    e + 7, &w.below, &w.offsets, &w.table};
+    emu_ptx(ECD_ECF8_8_STEPS, operands);
+#else
+    asm volatile(ECD_ECF8_8_STEPS
+                 : "+r"(w.window), "+r"(w.left), "+r"(w.place), "=&r"(e[0]), "=&r"(e[1]), "=&r"(e[2]), "=&r"(e[3]),
+                   "=&r"(e[4]), "=&r"(e[5]), "=&r"(e[6]), "=&r"(e[7])
                  : "r"(w.below), "r"(w.offsets), "r"(w.table));
 #endif
 }
@@ -128,7 +144,7 @@ static __device__ __forceinline__ bool ecd_ecf8_ends_well(const ecd_ecf8_warp &w
                                                           uint32_t code_bits)
 {
     // The place counts from the stream's begin once the stages fetched so far are known: refill_at is two before them.
-    const int64_t fetched = w.source - words, behind = (int32_t)(w.refill_at - w.place);
+    const int64_t fetched = w.source - words - threadIdx.x % 32 * 16, behind = (int32_t)(w.refill_at - w.place);
     const int64_t at = fetched - (ECD_ECF8_RING - ECD_ECF8_STAGE) - behind;
     const uint32_t valid = ((w.left ^ 16) & 31) - 16 + code_bits;
     const bool zeros = !((w.window >> 2) & ((1u << valid) - 1));

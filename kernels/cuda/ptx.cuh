@@ -69,16 +69,21 @@ static __device__ __forceinline__ uint32_t ecd_scale_bf16x2(uint32_t x, uint32_t
 // `bytes` (4, 8 or 16; both sides aligned to it) from device memory to shared memory. Of them the last
 // bytes - from_device are zeros and not read.
 template <int bytes>
-static __device__ __forceinline__ void ecd_cp_async(void *shared, const void *device, uint32_t from_device = bytes)
+static __device__ __forceinline__ void ecd_cp_async_at(uint32_t shared_address, const void *device, uint32_t from_device)
 {
     if (bytes == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ecd_shared_address(shared)), "l"(device),
-                     "r"(from_device)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address), "l"(device), "r"(from_device)
                      : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(ecd_shared_address(shared)), "l"(device),
-                     "n"(bytes), "r"(from_device)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address), "l"(device), "n"(bytes),
+                     "r"(from_device)
                      : "memory");
+}
+
+template <int bytes>
+static __device__ __forceinline__ void ecd_cp_async(void *shared, const void *device, uint32_t from_device = bytes)
+{
+    ecd_cp_async_at<bytes>(ecd_shared_address(shared), device, from_device);
 }
 
 static __device__ __forceinline__ void ecd_cp_async_commit()

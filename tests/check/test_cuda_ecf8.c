@@ -55,7 +55,6 @@ static device prepare(const ecf8_view *v, ecf8_form form, uint64_t first, uint64
     d.out_bytes = ((to < v->count ? to : v->count) - from) * bytes_of(v, form);
     assert_int_equal(cudaMalloc(&d.out, d.out_bytes), cudaSuccess);
     assert_int_equal(cudaMalloc((void **)&d.status, d.plan.status_count * 4), cudaSuccess);
-    cudaMemset(d.status, 0, 4);
     return d;
 }
 
@@ -64,6 +63,7 @@ static ecf8_status run(device *d, bool checksums, void *out)
 {
     uint32_t *status = malloc(d->plan.status_count * 4), part = 0;
     uint64_t tile = 0;
+    cudaMemset(d->status, 0, 4);
     const int error = ecd_ecf8_decode(&d->plan, d->image, d->out, d->status, checksums, NULL);
     if (emu_error())
         fail_msg("%s", emu_error());
@@ -184,11 +184,191 @@ static void test_made(void **state)
         assert_true(modes[mode] > 0);
 }
 
+// ---------------------------------------------------------------- damage
+
+typedef struct found {
+    unsigned refused, reported, harmless;
+} found;
+
+// A changed blob: refused when it is opened, reported by the device, or decoded to the same weights. Without checksums anything
+// may come out, but nothing is touched outside (run() fails on that). `sealed`: as if the change had been made by who knows
+// the format, with the metadata's checksum made good. `all`: without checksums and to BF16 too.
+static void judge(uint8_t *blob, uint64_t bytes, const uint8_t *good, uint64_t good_bytes, bool sealed, bool all, found *f)
+{
+    ecf8_view v;
+    ecf8_status status = ecf8_open(blob, bytes, &v, NULL);
+    uint8_t crc[4];
+    memcpy(crc, blob + ECF8_AT_META_CRC, 4);
+    // Where the metadata ends follows from what it says: the end with which the checksum is right.
+    for (uint64_t end = ECF8_HEADER_BYTES; sealed && status == ECF8_ERR_META_CHECKSUM && end <= bytes; end += ECF8_ALIGN) {
+        ecf8_store32(blob + ECF8_AT_META_CRC, ecf8_meta_crc(blob, end));
+        status = ecf8_open(blob, bytes, &v, NULL);
+    }
+    if (status || v.count > 100000) {
+        f->refused++;
+    } else {
+        const uint64_t tiles = ecd_ecf8_tile_count(&v);
+        device d = prepare(&v, ECF8_FORM_NATIVE, 0, tiles);
+        uint8_t *out = malloc(d.out_bytes + 1);
+        const bool same = d.out_bytes == good_bytes;
+        if (run(&d, true, out))
+            f->reported++;
+        else if (same && memcmp(out, good, good_bytes) == 0)
+            f->harmless++;
+        else
+            assert_true(sealed); // the checksums of tiles may be among what was changed
+        free(out);
+        if (all)
+            run(&d, false, NULL);
+        drop(&d);
+        if (all) {
+            d = prepare(&v, ECF8_FORM_BF16, 0, tiles);
+            run(&d, false, NULL);
+            drop(&d);
+        }
+    }
+    memcpy(blob + ECF8_AT_META_CRC, crc, 4);
+}
+
+static void damage(uint8_t *blob, uint64_t bytes)
+{
+    ecf8_view v;
+    found flips = {0}, sealed = {0}, cuts = {0};
+    assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
+    const uint64_t good_bytes = v.count * ecf8_dtype_bytes(v.dtype), meta_end = (uint64_t)(v.plane ? v.plane : v.words) - (uint64_t)blob;
+    uint8_t *good = malloc(good_bytes);
+    decode_here(&v, ECF8_FORM_NATIVE, 0, v.count, good, good_bytes);
+    for (uint64_t bit = 0; bit < bytes * 8; bit++) {
+        blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        judge(blob, bytes, good, good_bytes, false, bit % 11 == 0, &flips);
+        if (bit / 8 < meta_end)
+            judge(blob, bytes, good, good_bytes, true, true, &sealed);
+        blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    for (uint64_t cut = 0; cut < bytes; cut++)
+        judge(blob, cut < ECF8_HEADER_BYTES ? 0 : cut, good, good_bytes, false, true, &cuts);
+    print_message("%llu bytes: flips refused %u, reported %u, harmless %u; resealed %u, %u, %u; cuts refused %u\n",
+                  (unsigned long long)bytes, flips.refused, flips.reported, flips.harmless, sealed.refused, sealed.reported,
+                  sealed.harmless, cuts.refused);
+    assert_int_equal(flips.refused + flips.reported + flips.harmless, bytes * 8);
+    assert_int_equal(flips.harmless, 0);
+    assert_int_equal(cuts.refused, bytes);
+    assert_true(flips.reported > 0 && sealed.reported > 0);
+    free(good);
+}
+
+static void test_damaged(void **state)
+{
+    (void)state;
+    uint64_t bytes;
+    uint8_t *blob = read_file(ECD_TEST_DATA "/ecf8/example.ecf8", &bytes);
+    damage(blob, bytes);
+    free(blob);
+    static const ecf8_dtype dtypes[] = {ECF8_E4M3, ECF8_E5M2, ECF8_BF16};
+    for (unsigned i = 0; i < 3; i++) {
+        const ecf8_params params = {dtypes[i], 0, 0, ECF8_DENSITY_FAST, 256};
+        uint8_t *weights = ecf8_made_weights(600, dtypes[i], ECF8_MADE_BELL, 3);
+        blob = ecf8_made_blob(weights, 600, &params, &bytes);
+        assert_non_null(blob);
+        damage(blob, bytes);
+        free(blob);
+        free(weights);
+    }
+}
+
+// Patches on a symbol that is not code 0's are reported; those that the encoder made are right (test_made has rare weights
+// too, but not so many that patches pay).
+static void test_patches(void **state)
+{
+    (void)state;
+    enum { COUNT = 80000 };
+    unsigned patched = 0;
+    for (ecf8_dtype dtype = ECF8_E4M3; dtype <= ECF8_F16; dtype++) {
+        const ecf8_params params = {dtype, 0, 0, ECF8_DENSITY_FAST, 16384};
+        uint64_t bytes;
+        uint8_t *weights = ecf8_made_weights(COUNT, dtype, ECF8_MADE_FEW, 11);
+        uint8_t *blob = ecf8_made_blob(weights, COUNT, &params, &bytes);
+        ecf8_view v;
+        assert_non_null(blob);
+        assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
+        patched += v.patch_count > 0;
+        compare_all(&v);
+        if (v.patch_count) { // a place moved on by one
+            uint8_t *place = blob + (v.patches - blob);
+            ecf8_store16(place, (uint16_t)(ecf8_load16(place) + 1));
+            ecf8_store32(blob + ECF8_AT_META_CRC, ecf8_meta_crc(blob, (uint64_t)((v.plane ? v.plane : v.words) - blob)));
+            if (ecf8_open(blob, bytes, &v, NULL) == ECF8_OK) {
+                device d = prepare(&v, ECF8_FORM_BF16, 0, v.tile_count);
+                const ecf8_status fault = run(&d, false, NULL);
+                assert_true(fault == ECF8_ERR_PATCH || fault == ECF8_OK);
+                drop(&d);
+                d = prepare(&v, ECF8_FORM_NATIVE, 0, v.tile_count);
+                assert_int_not_equal(run(&d, true, NULL), ECF8_OK);
+                drop(&d);
+            }
+        }
+        free(blob);
+        free(weights);
+    }
+    assert_true(patched >= 2);
+}
+
+// Many tensors of all kinds in one plan, each at its own place.
+static void test_one_plan(void **state)
+{
+    (void)state;
+    enum { TENSORS = 10 };
+    ecd_ecf8_part parts[TENSORS];
+    ecf8_view views[TENSORS];
+    uint8_t *blobs[TENSORS], *here[TENSORS];
+    uint64_t bytes[TENSORS], out_bytes = 0;
+    ecd_diag diag = {0};
+    for (unsigned i = 0; i < TENSORS; i++) {
+        const ecf8_dtype dtype = (ecf8_dtype)(1 + i % 4);
+        const uint64_t count = 700 + 900 * i;
+        const ecf8_params params = {dtype, 0, 0, ECF8_DENSITY_FAST, i % 2 ? 128 : 1024};
+        uint8_t *weights = ecf8_made_weights(count, dtype, (ecf8_made)(i % ECF8_MADE_KINDS), i);
+        blobs[i] = ecf8_made_blob(weights, count, &params, &bytes[i]);
+        assert_int_equal(ecf8_open(blobs[i], bytes[i], &views[i], NULL), ECF8_OK);
+        here[i] = malloc(count * 2);
+        decode_here(&views[i], ECF8_FORM_BF16, 0, count, here[i], count * 2);
+        parts[i] = (ecd_ecf8_part){&views[i], to_device(blobs[i], bytes[i]), 0, ecd_ecf8_tile_count(&views[i]), out_bytes};
+        out_bytes += (count * 2 + 15) / 16 * 16;
+        free(weights);
+    }
+    device d = {0};
+    const size_t need = ecd_ecf8_plan_bytes(parts, TENSORS);
+    void *memory = aligned_alloc(16, (need + 15) / 16 * 16);
+    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, ECF8_FORM_BF16, memory, need - 1, &d.plan, &diag), ECD_USAGE);
+    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, ECF8_FORM_F32, memory, need, &d.plan, &diag), ECD_USAGE);
+    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, ECF8_FORM_BF16, memory, need, &d.plan, &diag), ECD_OK);
+    d.image = to_device(d.plan.image, d.plan.image_bytes);
+    d.out_bytes = out_bytes;
+    cudaMalloc(&d.out, out_bytes);
+    cudaMalloc((void **)&d.status, d.plan.status_count * 4);
+    uint8_t *there = malloc(out_bytes);
+    assert_int_equal(run(&d, false, there), ECF8_OK);
+    for (unsigned i = 0; i < TENSORS; i++) {
+        assert_memory_equal(here[i], there + parts[i].out_bytes_at, views[i].count * 2);
+        cudaFree((void *)(uintptr_t)parts[i].device_blob);
+        free(blobs[i]);
+        free(here[i]);
+    }
+    parts[0].first_tile = 1000;
+    assert_int_equal(ecd_ecf8_plan_make(parts, 1, ECF8_FORM_BF16, memory, need, &d.plan, &diag), ECD_USAGE);
+    free(there);
+    d.plan.image = memory;
+    drop(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_made),
+        cmocka_unit_test(test_patches),
+        cmocka_unit_test(test_one_plan),
+        cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

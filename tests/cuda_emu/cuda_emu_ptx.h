@@ -6,6 +6,10 @@ template <int bytes> static inline void ecd_cp_async(void *shared, const void *d
 {
     emu_cp_async(shared, device, bytes, from_device);
 }
+template <int bytes> static inline void ecd_cp_async_at(uint32_t shared_address, const void *device, uint32_t from_device)
+{
+    emu_cp_async(emu_shared_pointer(shared_address), device, bytes, from_device);
+}
 static inline void ecd_cp_async_commit() { emu_cp_async_commit(); }
 template <int left> static inline void ecd_cp_async_wait() { emu_cp_async_wait(left); }
 

@@ -5,7 +5,7 @@
 
 #include "tests/cuda_emu/emu_internal.h"
 
-enum { MAX_CODE = 64, MAX_PROGRAMS = 16, LETTERS = 26, MAX_OPERANDS = 32 };
+enum { MAX_CODE = 160, MAX_PROGRAMS = 16, LETTERS = 26, MAX_OPERANDS = 32 };
 
 typedef enum opcode {
     OP_AND,
