@@ -34,6 +34,9 @@ if(TARGET ecd_cuda_emu)
         set_tests_properties(check_cuda_${type} PROPERTIES LABELS check TIMEOUT 300)
     endforeach()
 
+    ecd_test(test_cuda_backend SOURCES cuda_fake/test_cuda_backend.c LINK ecd_pipeline)
+    ecd_cuda_program(test_cuda_backend ecd_cuda_kernels_emulated)
+
     # Tests of the cpu backend, with the emulated device in its place (cuda_fake/backend.c).
     function(ecd_test_on_cuda name)
         cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
