@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "weights/checkpoint_internal.h"
-#include "weights/coded.h"
 #include "weights/component_names.h"
+#include "weights/component_rows.h"
 #include "weights/rename.h"
 
 enum { NAME_BYTES = 1024 };
@@ -86,91 +86,6 @@ static long last_level(const selection *s)
     return last;
 }
 
-// Rows first .. end - 1 of a tensor, where they lie.
-static ecd_tensor rows_of(const ecd_tensor *whole, int64_t first, int64_t end)
-{
-    ecd_tensor part = *whole;
-    uint64_t row = whole->shape[0] ? whole->count / (uint64_t)whole->shape[0] : 0, skipped = (uint64_t)first * row;
-    part.shape[0] = end - first;
-    part.count = (uint64_t)(end - first) * row;
-    if (whole->encoding == ECD_ENCODING_RAW) {
-        uint64_t size = ecd_dtype_size(whole->dtype);
-        part.data = whole->data ? whole->data + skipped * size : NULL;
-        part.offset_bytes += skipped * size;
-        part.size_bytes = part.count * size;
-        return part;
-    }
-    part.first = whole->first + skipped;
-    if (whole->encoding == ECD_ENCODING_ECF8) { // the container is all of it
-        part.whole = whole->whole ? whole->whole : whole->count;
-        return part;
-    }
-    uint64_t nibbles = part.first / 2 - whole->first / 2;
-    part.data = whole->data ? whole->data + nibbles : NULL;
-    part.offset_bytes += nibbles;
-    part.size_bytes = (part.first + part.count + 1) / 2 - part.first / 2;
-    return part;
-}
-
-// The rows of the module's weight, which say how its other tensors are to be cut.
-static int64_t module_rows(const selection *s, const ecd_tensor *tensor)
-{
-    char name[NAME_BYTES];
-    const char *dot = strrchr(tensor->name, '.');
-    int length = dot ? snprintf(name, sizeof name, "%.*s.weight", (int)(dot - tensor->name), tensor->name) : -1;
-    const ecd_tensor *weight =
-        length > 0 && (size_t)length < sizeof name ? ecd_checkpoint_find(&s->before, name) : NULL;
-    if (!weight || weight->flat || !weight->dims)
-        weight = tensor;
-    return weight->dims ? weight->shape[0] : 1;
-}
-
-// How the tensor of a module of `rows` rows is cut.
-typedef enum cut {
-    CUT_NOT,    // one value for all
-    CUT_ROWS,   // a row (or value) a row
-    CUT_BLOCKS, // a row for each 128
-    CUT_UNKNOWN,
-} cut;
-
-static cut cut_of(const ecd_tensor *t, int64_t rows)
-{
-    const char *dot = strrchr(t->name, '.'), *leaf = dot ? dot + 1 : t->name;
-    if (strcmp(leaf, "weight") && strcmp(leaf, "bias") && !strstr(leaf, "scale"))
-        return CUT_NOT; // what is said of a module (ComfyUI's "comfy_quant") is said of its parts
-    int64_t blocks = (rows + ECD_SCALE_BLOCK_SIZE - 1) / ECD_SCALE_BLOCK_SIZE;
-    if (t->dims && t->shape[0] == rows)
-        return CUT_ROWS;
-    if (t->count == 1 && t->dims < 2)
-        return CUT_NOT;
-    if (t->dims == 2 && t->shape[0] == blocks)
-        return CUT_BLOCKS;
-    return t->count <= 1 ? CUT_NOT : CUT_UNKNOWN;
-}
-
-// What belongs to rows first .. end - 1 of the module.
-static ecd_status part_of(const selection *s, const ecd_tensor *t, int64_t rows, int64_t first, int64_t end,
-                          ecd_tensor *out)
-{
-    char shape[160];
-    const int64_t block = ECD_SCALE_BLOCK_SIZE;
-    *out = *t;
-    switch (cut_of(t, rows)) {
-    case CUT_NOT: return ECD_OK;
-    case CUT_ROWS: *out = rows_of(t, first, end); return ECD_OK;
-    case CUT_BLOCKS:
-        if (first % block && first / block != (end - 1) / block)
-            return ecd_tensor_fail(t, s->diag,
-                                   "scales of %d rows each: rows %lld to %lld begin within one, expected a multiple",
-                                   ECD_SCALE_BLOCK_SIZE, (long long)first, (long long)end - 1);
-        *out = rows_of(t, first / block, (end + block - 1) / block);
-        return ECD_OK;
-    default:
-        return ecd_tensor_fail(t, s->diag, "shape %s, expected one value, or %lld rows as the module's weight has",
-                               ecd_tensor_shape_text(t, shape, sizeof shape), (long long)rows);
-    }
-}
-
 static ecd_status add(selection *s, const char *name, ecd_tensor *tensor, const ecd_tensor *from)
 {
     tensor->own_name = from->name;
@@ -191,7 +106,7 @@ static int parts_in(const ecd_component_rule *rule)
 static ecd_status add_parts(selection *s, const ecd_component_rule *rule, const ecd_tensor *t, const char *within)
 {
     char name[NAME_BYTES];
-    int64_t rows = module_rows(s, t), sum = 0, first = 0;
+    int64_t rows = ecd_component_rows(&s->before, t), sum = 0, first = 0;
     int count = parts_in(rule);
     for (int i = 0; i < count; i++)
         sum += rule->shares[i];
@@ -201,7 +116,7 @@ static ecd_status add_parts(selection *s, const ecd_component_rule *rule, const 
     for (int i = 0; i < count; i++) {
         ecd_tensor part;
         int64_t end = first + rows / sum * rule->shares[i];
-        ecd_status status = part_of(s, t, rows, first, end, &part);
+        ecd_status status = ecd_component_part(t, rows, first, end, &part, s->diag);
         if (status)
             return status;
         if (!ecd_rename(rule->from, rule->to[i], within, s->last, name, sizeof name))
@@ -213,60 +128,11 @@ static ecd_status add_parts(selection *s, const ecd_component_rule *rule, const 
     return ECD_OK;
 }
 
-// Decoded elements, first rows last: a copy, which the checkpoint keeps.
-static ecd_status swap_halves(selection *s, const ecd_tensor *t, ecd_tensor *out)
-{
-    uint64_t size = t->count * ecd_dtype_size(t->dtype), half = size / 2;
-    uint8_t *swapped = malloc(size + 1), *plain = NULL, *tables = NULL;
-    const uint8_t *from = t->data;
-    ecd_status status = swapped ? ECD_OK : ecd_fail_memory(s->diag, size, "a tensor's halves");
-    if (!status && t->encoding != ECD_ENCODING_RAW) {
-        ecd_coded coded;
-        plain = malloc(size + 1);
-        tables = malloc(ECF8_DECODER_MAX_BYTES);
-        status = plain && tables ? ecd_coded_open(t, t->data, t->size_bytes, &coded, s->diag)
-                                 : ecd_fail_memory(s->diag, size, "a tensor's halves");
-        if (!status)
-            status = ecd_coded_decode(&coded, plain, true, tables, ECF8_DECODER_MAX_BYTES, s->diag);
-        from = plain;
-    }
-    if (!status && size) {
-        memcpy(swapped, from + half, half);
-        memcpy(swapped + half, from, half);
-    }
-    free(plain);
-    free(tables);
-    if (status) {
-        free(swapped);
-        return status;
-    }
-    *out = *t;
-    out->encoding = ECD_ENCODING_RAW;
-    out->group = NULL;
-    out->first = out->whole = 0;
-    out->data = swapped;
-    out->size_bytes = size;
-    return ecd_checkpoint_keep(s->cp, swapped, s->diag);
-}
-
 static ecd_status add_swapped(selection *s, const ecd_component_rule *rule, const ecd_tensor *t, const char *within)
 {
     char name[NAME_BYTES];
-    int64_t rows = module_rows(s, t);
-    ecd_tensor out = *t;
-    ecd_status status = ECD_OK;
-    cut how = cut_of(t, rows);
-    if (how == CUT_BLOCKS && t->shape[0] == 1) // one block holds both
-        how = CUT_NOT;
-    bool even = rows % 2 == 0 && (how != CUT_BLOCKS || rows / 2 % ECD_SCALE_BLOCK_SIZE == 0);
-    if (!even && how != CUT_NOT)
-        return ecd_tensor_fail(t, s->diag,
-                               "of a module of %lld rows, whose halves stand for two things: expected an even number%s",
-                               (long long)rows, how == CUT_BLOCKS ? " of blocks" : "");
-    if (how == CUT_UNKNOWN)
-        return part_of(s, t, rows, 0, rows / 2, &out); // says so
-    if (how != CUT_NOT)
-        status = swap_halves(s, t, &out);
+    ecd_tensor out;
+    ecd_status status = ecd_component_swap(s->cp, t, ecd_component_rows(&s->before, t), &out, s->diag);
     if (!status && !ecd_rename(rule->from, rule->to[0], within, s->last, name, sizeof name))
         status = ecd_tensor_fail(t, s->diag, "a name of more than %d characters", NAME_BYTES - 1);
     return status ? status : add(s, name, &out, t);
