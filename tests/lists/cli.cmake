@@ -6,3 +6,11 @@ foreach(name selftest usage data same json texts single prompts ranks inspect di
         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cli/run.sh $<TARGET_FILE:ecdit> ${CMAKE_CURRENT_SOURCE_DIR}/cli/${name}.case)
     set_tests_properties(cli_${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
 endforeach()
+
+# A library whose reading and writing fail, for failing_io.case.
+add_library(ecd_fail_io MODULE cli/fail_io.c)
+target_link_libraries(ecd_fail_io PRIVATE ${CMAKE_DL_LIBS})
+add_test(NAME cli_failing_io
+    COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cli/run.sh $<TARGET_FILE:ecdit> ${CMAKE_CURRENT_SOURCE_DIR}/cli/failing_io.case)
+set_tests_properties(cli_failing_io PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "ECD_FAIL_IO=$<TARGET_FILE:ecd_fail_io>")
