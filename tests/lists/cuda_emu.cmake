@@ -36,7 +36,10 @@ if(CMAKE_CXX_COMPILER AND NOT CMAKE_C_FLAGS MATCHES "-fsanitize=thread")
 endif()
 
 if(TARGET ecd_cuda_emu)
-    ecd_emulated_kernels(ecd_cuda_ecf8_emulated ${PROJECT_SOURCE_DIR}/kernels/cuda/ecf8_decode.cu)
-    ecd_emulated_test(test_cuda_ecf8 SOURCES check/test_cuda_ecf8.c ${PROJECT_SOURCE_DIR}/kernels/cuda/ecf8_plan.c
-        LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecd_base ecf8 LABELS check)
+    set(ecf8_folder ${PROJECT_SOURCE_DIR}/kernels/cuda)
+    ecd_emulated_kernels(ecd_cuda_ecf8_emulated ${ecf8_folder}/ecf8_decode.cu ${ecf8_folder}/ecf8_published.cu)
+    ecd_emulated_test(test_cuda_ecf8 SOURCES check/test_cuda_ecf8.c ${ecf8_folder}/ecf8_plan.c
+        LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecd_base ecf8 LABELS check TIMEOUT 900)
+    ecd_emulated_test(test_cuda_published SOURCES check/test_cuda_published.c
+        LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecf8 LABELS check TIMEOUT 900)
 endif()
