@@ -122,21 +122,33 @@ ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backe
     return ECD_OK;
 }
 
-ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, int64_t height,
-                           int64_t width, ecd_vae_info *out, uint64_t *decode_bytes, ecd_diag *diag)
+// The larger need of memory and of lean weights.
+static void add_need(const ecd_vae *vae, const ecd_vae_run *run, uint64_t *bytes, uint64_t *lean_bytes)
+{
+    size_t need = planned_bytes(vae, run);
+    *bytes = need > *bytes ? need : *bytes;
+    *lean_bytes = run->weights_need > *lean_bytes ? run->weights_need : *lean_bytes;
+}
+
+ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+                           int64_t height, int64_t width, ecd_vae_info *out, uint64_t *bytes, ecd_diag *diag)
 {
     ecd_vae *vae = NULL;
-    ecd_status status = declare(config, cp, be, false, &vae, diag);
+    ecd_status status = declare(config, cp, be, with_encoder, &vae, diag);
     if (!status && vae->parts.no_memory)
         status = ecd_fail_memory(diag, 0, "the VAE's list of parts");
     if (!status) {
+        int64_t factor = (int64_t)1 << (vae->config.levels - 1);
         *out = info_of(&vae->config, ecd_vae_parts_bytes(&vae->parts));
-        ecd_vae_run run;
-        *decode_bytes = UINT64_MAX;
-        if (size_fits(height, width, 1)) {
-            run = plan_decode(vae, height, width);
-            *decode_bytes = planned_bytes(vae, &run);
-            out->lean_bytes = run.weights_need;
+        bool fits = size_fits(height, width, 1);
+        *bytes = fits ? 0 : UINT64_MAX;
+        if (fits) {
+            ecd_vae_run run = plan_decode(vae, height, width);
+            add_need(vae, &run, bytes, &out->lean_bytes);
+        }
+        if (fits && with_encoder) {
+            ecd_vae_run run = plan_encode(vae, height * factor, width * factor);
+            add_need(vae, &run, bytes, &out->lean_bytes);
         }
     }
     ecd_vae_close(vae);

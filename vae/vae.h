@@ -25,10 +25,10 @@ typedef struct ecd_vae_options {
 } ecd_vae_options;
 ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                         ecd_vae **out, ecd_diag *diag);
-// What a VAE will be, before its weights are read: weights_bytes of the info is what they take at most, *decode_bytes
-// what decoding latents of height x width does.
-ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, int64_t height,
-                           int64_t width, ecd_vae_info *out, uint64_t *decode_bytes, ecd_diag *diag);
+// What a VAE will be, before its weights are read: weights_bytes of the info is what they take at most, *bytes what
+// decoding latents of height x width does, or, with_encoder, that or encoding a picture to such.
+ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+                           int64_t height, int64_t width, ecd_vae_info *out, uint64_t *bytes, ecd_diag *diag);
 void ecd_vae_close(ecd_vae *vae); // NULL is allowed
 const ecd_vae_info *ecd_vae_get_info(const ecd_vae *vae);
 

@@ -107,6 +107,53 @@ static void start(const canvas *c, const ecd_draw *draw)
         c->x[i] *= sigma;
 }
 
+int ecd_pipeline_first_step(const ecd_pipeline *p, int steps, double strength)
+{
+    double wanted = steps * strength;
+    if (!p->info.text_width)
+        wanted = floor(wanted); // StableDiffusionImg2ImgPipeline's get_timesteps, and FluxImg2ImgPipeline's
+    return (int)floor(fmax(steps - fmin(wanted, steps), 0));
+}
+
+// mean, logvar := the distribution of the first picture's latents.
+static ecd_status encode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, float *mean, float *logvar,
+                         ecd_diag *diag)
+{
+    int64_t height, width;
+    ecd_pipeline_size(p, &height, &width);
+    uint64_t begin = ecd_now_ns();
+    ecd_status status = ecd_pipeline_vae_in(p, diag);
+    for (size_t i = 0, pixels = (size_t)(height * width); i < pixels; i++)
+        for (size_t k = 0; k < 3; k++)
+            c->decoded[k * pixels + i] = 2.0f * ((float)draw->init[3 * i + k] / 255.0f) - 1.0f;
+    if (status == ECD_OK)
+        status = ecd_vae_encode(p->vae, c->decoded, height, width, mean, logvar, diag);
+    ecd_pipeline_vae_out(p);
+    p->vae_ns += ecd_now_ns() - begin;
+    return status;
+}
+
+// Latents of the picture that all begin from, noised as at `first`. What the model's output will need holds them meanwhile.
+static ecd_status start_from(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, int first, ecd_diag *diag)
+{
+    float *mean = c->output, *logvar = c->raw, scale = p->vae_info.scaling_factor, shift = p->vae_info.shift_factor;
+    ecd_status status = encode(p, draw, c, mean, logvar, diag);
+    for (size_t n = 0; status == ECD_OK && n < (size_t)draw->count; n++) {
+        float *x = c->x + n * c->picture;
+        ecd_generator generator;
+        ecd_generator_seed(&generator, draw->pictures[n].seed);
+        ecd_generator_normal(&generator, x, c->picture);
+        ecd_generator_normal(&generator, c->in + n * c->picture, c->picture);
+        for (size_t i = 0; i < c->picture; i++) {
+            float deviation = (float)exp((double)(0.5f * logvar[i]));
+            x[i] = (mean[i] + deviation * x[i] - shift) * scale;
+        }
+    }
+    if (status == ECD_OK)
+        ecd_sampler_add_noise(c->sampler, first, c->in, c->x);
+    return status;
+}
+
 static bool is_guided(const ecd_pipeline *p, const ecd_draw *draw)
 {
     return p->info.guidance == ECD_GUIDANCE_CLASSIFIER_FREE && draw->guidance > 1;
@@ -114,10 +161,10 @@ static bool is_guided(const ecd_pipeline *p, const ecd_draw *draw)
 
 // The scheduler scales what the model sees and steps from what it does not scale: DiTPipeline steps from the scaled
 // latents, which is the same for DDIM and DPM-Solver++, and wrong for Euler.
-static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, ecd_diag *diag)
+static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, int first, ecd_diag *diag)
 {
     bool guided = is_guided(p, draw);
-    for (int step = 0; step < draw->steps; step++) {
+    for (int step = first; step < draw->steps; step++) {
         ecd_sampler_scale_input(c->sampler, step, c->x, c->in);
         ecd_transformer_call call = {
             .latents = c->in,
@@ -138,7 +185,7 @@ static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c
         guide(c, draw->count, guided, draw->guidance);
         ecd_sampler_step(c->sampler, step, c->output, c->x);
         if (draw->progress)
-            draw->progress(draw->user, ECD_PHASE_DENOISE, step + 1, draw->steps);
+            draw->progress(draw->user, ECD_PHASE_DENOISE, step + 1 - first, draw->steps - first);
     }
     return ECD_OK;
 }
@@ -194,6 +241,12 @@ static ecd_status check(const ecd_pipeline *p, const ecd_draw *draw, ecd_diag *d
         return ecd_fail(diag, ECD_USAGE, "guidance %g, but the pipeline was opened without", (double)draw->guidance);
     if (info->text_width && !draw->texts)
         return ecd_fail(diag, ECD_USAGE, "no text is given, and this model draws texts");
+    if (draw->init && !p->options.init)
+        return ecd_fail(diag, ECD_USAGE, "a picture to begin from, but the pipeline was opened without");
+    if (draw->init && !(draw->strength > 0 && draw->strength <= 1))
+        return ecd_fail(diag, ECD_USAGE, "strength %g, expected above 0 and at most 1", draw->strength);
+    if (draw->init && ecd_pipeline_first_step(p, draw->steps, draw->strength) >= draw->steps)
+        return ecd_fail(diag, ECD_USAGE, "strength %g leaves none of %d steps to take", draw->strength, draw->steps);
     for (int64_t n = 0; info->num_classes && n < draw->count; n++)
         if (draw->pictures[n].class_id < 0 || draw->pictures[n].class_id > info->num_classes)
             return ecd_fail(diag, ECD_USAGE, "class %lld, expected 0 to %lld", (long long)draw->pictures[n].class_id,
@@ -207,10 +260,14 @@ ecd_status ecd_pipeline_draw(ecd_pipeline *p, const ecd_draw *draw, ecd_diag *di
     ecd_status status = check(p, draw, diag);
     if (status == ECD_OK)
         status = canvas_open(p, draw, &c, diag);
+    int first = draw->init ? ecd_pipeline_first_step(p, draw->steps, draw->strength) : 0;
+    if (status == ECD_OK && draw->init)
+        status = start_from(p, draw, &c, first, diag);
+    else if (status == ECD_OK)
+        start(&c, draw);
     if (status == ECD_OK) {
         uint64_t begin = ecd_now_ns();
-        start(&c, draw);
-        status = denoise(p, draw, &c, diag);
+        status = denoise(p, draw, &c, first, diag);
         p->denoise_ns += ecd_now_ns() - begin;
     }
     if (status == ECD_OK)

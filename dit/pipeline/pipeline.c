@@ -14,7 +14,7 @@ static void close_vae(ecd_pipeline *p)
 
 static ecd_status open_vae(ecd_pipeline *p, ecd_diag *diag)
 {
-    ecd_vae_options options = {.lean = p->lean};
+    ecd_vae_options options = {.with_encoder = p->options.init, .lean = p->lean};
     ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &p->vae_weights, diag);
     if (status == ECD_OK)
         status = ecd_vae_open(p->folder.vae, p->vae_weights, p->options.backend, &options, &p->vae, diag);
@@ -47,8 +47,8 @@ static ecd_status measure_vae(ecd_pipeline *p, ecd_diag *diag)
     ecd_checkpoint *cp = NULL;
     ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &cp, diag);
     if (status == ECD_OK)
-        status = ecd_vae_measure(p->folder.vae, cp, p->options.backend, p->height, p->width, &p->vae_info,
-                                 &p->vae_bytes, diag);
+        status = ecd_vae_measure(p->folder.vae, cp, p->options.backend, p->options.init, p->height, p->width,
+                                 &p->vae_info, &p->vae_bytes, diag);
     ecd_checkpoint_close(cp);
     return status;
 }

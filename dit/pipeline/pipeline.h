@@ -25,6 +25,7 @@ typedef struct ecd_pipeline_options {
     int64_t height, width;    // pixels; 0: the model's own size
     int64_t text_tokens;      // of each text, for models of texts
     bool guidance;
+    bool init;                // pictures may begin from one: the VAE's encoder is wanted too
     ecd_vae_stay vae;
     // With store.budget_bytes the pipeline plans: AUTO stages the VAE only where it does not fit beside the weights.
     // store.outside_bytes is then what the caller will allocate itself until the end: a sheet of pictures.
@@ -51,6 +52,11 @@ typedef struct ecd_draw {
     int steps;
     float guidance;        // classifier-free if > 1 (needs options.guidance); or what a model of embedded guidance is given
     const char *sampler;   // NULL: the model's own
+    // Pictures that begin from one, as diffusers' img2img pipelines draw them (FluxImg2ImgPipeline; models of classes
+    // have none, and do as StableDiffusionImg2ImgPipeline): the first of its generator's numbers draw its latents from
+    // the encoder's distribution, the next are the noise of the step at which `strength` begins.
+    const uint8_t *init;   // [height, width, 3] bytes of the pipeline's size, or NULL; needs options.init
+    double strength;       // above 0, at most 1: so much of the steps is taken
     const volatile int *cancel; // nonzero stops within a block; may be NULL
     // Called after each step (denoise) and each picture (decode); may be NULL.
     void (*progress)(void *user, ecd_phase phase, int done, int total);
@@ -80,6 +86,9 @@ void ecd_pipeline_close(ecd_pipeline *p); // NULL is allowed
 const ecd_model_folder *ecd_pipeline_folder(const ecd_pipeline *p);
 const ecd_transformer_info *ecd_pipeline_info(const ecd_pipeline *p);
 void ecd_pipeline_size(const ecd_pipeline *p, int64_t *height, int64_t *width); // pixels
+
+// Of `steps`, the first that a picture of a picture takes; it may be `steps`: then none is left.
+int ecd_pipeline_first_step(const ecd_pipeline *p, int steps, double strength);
 
 // Draws one batch. Each picture is the one that its class and seed give alone, to the last byte.
 ecd_status ecd_pipeline_draw(ecd_pipeline *p, const ecd_draw *draw, ecd_diag *diag);

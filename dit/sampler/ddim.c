@@ -73,9 +73,17 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
     }
 }
 
+static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)
+{
+    float alpha = sampler->schedule.alphas_cumprod[(int)sampler->timesteps[index]];
+    *clean = sqrtf(alpha);
+    *noise = sqrtf(1 - alpha);
+}
+
 const ecd_sampler_method ecd_sampler_ddim = {
     .name = "ddim",
     .class_name = "DDIMScheduler",
     .prepare = prepare,
     .step = step,
+    .levels = levels,
 };

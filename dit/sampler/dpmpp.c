@@ -208,9 +208,17 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
         sampler->taken++;
 }
 
+static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)
+{
+    place p = place_at(sampler, index);
+    *clean = p.alpha;
+    *noise = p.sigma;
+}
+
 const ecd_sampler_method ecd_sampler_dpmpp = {
     .name = "dpmpp",
     .class_name = "DPMSolverMultistepScheduler",
     .prepare = prepare,
     .step = step,
+    .levels = levels,
 };

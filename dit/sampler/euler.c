@@ -95,10 +95,17 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
     }
 }
 
+static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)
+{
+    *clean = 1;
+    *noise = sampler->sigmas[index];
+}
+
 const ecd_sampler_method ecd_sampler_euler = {
     .name = "euler",
     .class_name = "EulerDiscreteScheduler",
     .prepare = prepare,
     .scale_input = scale_input,
     .step = step,
+    .levels = levels,
 };

@@ -98,10 +98,17 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
         x[i] = x[i] + change * output[i];
 }
 
+static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)
+{
+    *clean = 1.0f - sampler->sigmas[index];
+    *noise = sampler->sigmas[index];
+}
+
 const ecd_sampler_method ecd_sampler_flow = {
     .name = "flow",
     .class_name = "FlowMatchEulerDiscreteScheduler",
     .flow = true,
     .prepare = prepare,
     .step = step,
+    .levels = levels,
 };

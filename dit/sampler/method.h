@@ -16,6 +16,8 @@ typedef struct ecd_sampler_method {
                           ecd_diag *diag);
     void (*scale_input)(const ecd_sampler *sampler, int step, const float *x, float *in); // NULL: as it is
     void (*step)(ecd_sampler *sampler, int step, const float *output, float *x);
+    // x and noise of a step are `clean` x + `noise` times the noise.
+    void (*levels)(const ecd_sampler *sampler, int step, float *clean, float *noise);
 } ecd_sampler_method;
 
 struct ecd_sampler {

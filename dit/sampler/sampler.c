@@ -145,3 +145,12 @@ void ecd_sampler_step(ecd_sampler *sampler, int step, const float *output, float
 {
     sampler->method->step(sampler, step, output, x);
 }
+
+void ecd_sampler_add_noise(ecd_sampler *sampler, int step, const float *noise, float *x)
+{
+    float keep, add;
+    sampler->method->levels(sampler, step, &keep, &add);
+    for (size_t i = 0; i < sampler->count; i++)
+        x[i] = keep * x[i] + add * noise[i];
+    sampler->taken = 0;
+}

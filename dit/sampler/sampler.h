@@ -35,8 +35,13 @@ float ecd_sampler_init_sigma(const ecd_sampler *sampler);     // init_noise_sigm
 
 // in = scale_model_input(x) at `step`; in may be x.
 void ecd_sampler_scale_input(const ecd_sampler *sampler, int step, const float *x, float *in);
-// x := the next latents, from the model's output at `step`. Steps are taken in order, from 0; step 0 forgets history.
+// x := the next latents, from the model's output at `step`. Steps are taken in order, from 0, which forgets history, or
+// from the one whose noise was added.
 void ecd_sampler_step(ecd_sampler *sampler, int step, const float *output, float *x);
+
+// x, clean latents, := what they are at `step` with this noise of variance 1 (add_noise, scale_noise): pictures of
+// pictures begin there. Forgets history.
+void ecd_sampler_add_noise(ecd_sampler *sampler, int step, const float *noise, float *x);
 
 // The names that options.name takes, NULL-terminated.
 const char *const *ecd_sampler_names(void);

@@ -1,4 +1,5 @@
 ecd_test(test_image SOURCES unit/test_image.c LINK ecd_app)
+ecd_test(test_img2img SOURCES unit/test_img2img.c LINK ecd_app)
 ecd_test(test_preview SOURCES unit/test_preview.c LINK ecd_app)
 ecd_test(test_texts SOURCES unit/test_texts.c LINK ecd_app)
 ecd_test(test_plot SOURCES unit/test_plot.c LINK ecd_app)
