@@ -3,7 +3,7 @@
 # want: what is there already costs nothing.
 #
 #   app/setup.sh           compiler, build tools, libraries, oneDNN 3
-#   app/setup.sh --tests   and what the tests need
+#   app/setup.sh --tests   and what the tests need; where nvcc is, what reads CUDA machine code too
 #
 # oneDNN is the only thing that may be missing: without it ecdit builds with its own SIMD kernels and computes slower.
 set -euo pipefail
@@ -97,6 +97,23 @@ onednn_of_wheels() {
     rm -rf "$onednn" && mkdir -p .deps && mv "$scratch/onednn" "$onednn"
 }
 
+# Beside nvcc there may be no cuobjdump; without it tests/cuda_static is skipped.
+cuobjdump_of_wheels() {
+    local nvcc scratch wheel
+    nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+    [ -x "$nvcc" ] && [ ! -x "${nvcc%/*}/cuobjdump" ] && [ ! -x .deps/cuda/bin/cuobjdump ] || return 0
+    [ "$(uname -m)" = x86_64 ] && python3 -m pip --version >/dev/null 2>&1 || return 1
+    scratch=$(mktemp -d)
+    say "fetching cuobjdump and nvdisasm (6 MB)"
+    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        -r app/cuda_static.txt -d "$scratch" >&2 || return 1
+    for wheel in "$scratch"/*.whl; do
+        python3 -m zipfile -e "$wheel" "$scratch/unpacked" || return 1
+    done
+    mkdir -p .deps/cuda/bin && cp "$scratch"/unpacked/nvidia/cu*/bin/* .deps/cuda/bin/ && chmod +x .deps/cuda/bin/*
+    rm -rf "$scratch"
+}
+
 tests=no
 case "${1:-}" in
 '') ;;
@@ -113,6 +130,7 @@ if ! command -v apt-get >/dev/null; then
 fi
 [ "$tests" = no ] || build_packages+=("${test_packages[@]}")
 install "${build_packages[@]}"
+[ "$tests" = no ] || cuobjdump_of_wheels || say "no cuobjdump: CUDA machine code is not measured"
 if [ -e "$onednn/lib/libdnnl.so" ] && [ -e "$onednn/include/oneapi/dnnl/dnnl.h" ]; then
     say "all there, oneDNN in $onednn"
 elif onednn_of_system; then

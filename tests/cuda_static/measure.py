@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""What the compiler makes of the CUDA kernels, read without a GPU.
+
+    measure.py [--nvcc NVCC] [--cuobjdump CUOBJDUMP] [--arch 80,89,90,100] [--bounds] [--mix]
+
+Compiles the ECF8 decoders for each architecture and prints a table: registers, bytes spilled, shared memory, warps that an SM
+holds, and of the decoders SASS instructions a weight in the main loop. --bounds: fails where a figure of bounds.json is
+exceeded. --mix: opcodes of the main loops too. Exit status 77 where nvcc or cuobjdump are missing.
+"""
+import argparse
+import collections
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FILES = ["kernels/cuda/ecf8_decode.cu", "kernels/cuda/ecf8_published.cu"]
+
+# Of an SM: warps, blocks, registers, shared memory in bytes (CUDA C++ programming guide, "Compute capabilities").
+SM = {
+    80: (64, 32, 65536, 164 << 10),
+    89: (48, 24, 65536, 100 << 10),
+    90: (64, 32, 65536, 228 << 10),
+    100: (64, 32, 65536, 228 << 10),
+}
+SYSTEM_SHARED = 1024  # that each block costs besides its own
+
+# name in the table: mangled name, threads, dynamic shared memory, weights that a lane decodes in a turn of the main loop, votes in
+# that turn, the bytes of words that a weight takes (2.6 bits of exponents; 6.5 of whole bytes)
+DECODE_SHARED = 16384 + 13 * 2048
+KERNELS = {
+    "pairs to FP8": ("coded_kernelILi0ELb0E", 384, DECODE_SHARED, 32, 16, 2.6 / 8),
+    "pairs to BF16": ("coded_kernelILi1ELb0E", 384, DECODE_SHARED, 32, 16, 2.6 / 8),
+    "bytes to FP8": ("coded_kernelILi2ELb0E", 384, DECODE_SHARED, 16, 16, 6.5 / 8),
+    "singles to 16 bits": ("coded_kernelILi3ELb0E", 384, DECODE_SHARED, 16, 16, 2.6 / 8),
+    "pairs, checksums": ("coded_kernelILi0ELb1E", 384, DECODE_SHARED, 32, 16, 2.6 / 8),
+    "raw to FP8": ("plain_kernelILb0ELb0E", 384, 0, 0, 0, 0),
+    "0.2.0 to FP8": ("published_kernelILb0E", 512, 512 * 64, 0, 0, 0),
+    "0.2.0 to BF16": ("published_kernelILb1E", 512, 512 * 64, 0, 0, 0),
+}
+STAGE = 512  # bytes that a refill of the ring brings
+
+
+def find_tool(given, name, places):
+    for place in [given, os.environ.get("ECD_" + name.upper())] + places + [shutil.which(name)]:
+        if place and os.path.exists(place):
+            return place
+    return None
+
+
+def compile_file(nvcc, arch, path, cubin):
+    """Returns what ptxas says of each kernel: registers, spilled bytes, static shared memory."""
+    command = [nvcc, "-std=c++17", f"-arch=sm_{arch}", "-fmad=false", "-Xptxas", "-v", "-I", ROOT, "-cubin", "-o", cubin, path]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    resources = {}
+    name = None
+    for line in done.stderr.splitlines():
+        if m := re.search(r"Compiling entry function '(\S+)'", line):
+            name = m[1]
+            resources[name] = {"registers": 0, "spilled": 0, "shared": 0}
+        elif name and (m := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line)):
+            resources[name]["spilled"] += int(m[2]) + int(m[3])
+        elif name and (m := re.search(r"Used (\d+) registers", line)):
+            resources[name]["registers"] = int(m[1])
+            shared = re.search(r"(\d+) bytes smem", line)
+            resources[name]["shared"] = int(shared[1]) if shared else 0
+    return resources
+
+
+def read_sass(cuobjdump, cubin):
+    """Kernel -> [(address, text)]."""
+    text = subprocess.run([cuobjdump, "-sass", cubin], capture_output=True, text=True, check=True).stdout
+    kernels, current = {}, None
+    for line in text.splitlines():
+        if m := re.search(r"Function : (\S+)", line):
+            current = kernels.setdefault(m[1], [])
+        elif current is not None and (m := re.match(r"\s+/\*([0-9a-f]{4,6})\*/\s+(.*?)\s*;", line)):
+            current.append((int(m[1], 16), m[2]))
+    return kernels
+
+
+def branch_target(text):
+    m = re.search(r"\bBRA(?:\.\w+)* (?:(?:UR\d+|!?U?P\w+), )*`?\(?(0x[0-9a-f]+)", text)
+    return int(m[1], 16) if m else None
+
+
+def opcode(text):
+    return re.sub(r"^@!?U?P\w+ ", "", text).split()[0].split(".")[0]
+
+
+def main_loop(code, votes):
+    """The smallest loop, by its branch backwards, that has all the votes of a turn."""
+    best = None
+    for address, text in code:
+        target = branch_target(text)
+        if target is None or target > address:
+            continue
+        body = [i for i in code if target <= i[0] <= address]
+        if sum(opcode(t) in ("VOTE", "VOTEU") for _, t in body) >= votes and (best is None or len(body) < len(best)):
+            best = body
+    return best
+
+
+def split_loop(body):
+    """(instructions of the way that is always gone, of a refill of the ring, of others that branches jump over)"""
+    aside = {}
+    end = body[-1][0]
+    for address, text in body:
+        target = branch_target(text)
+        if target is None or target <= address or target > end or opcode(text) != "BRA" or "DIV" in text:
+            continue
+        over = [i for i in body if address < i[0] < target]
+        kind = "refill" if any(opcode(t) == "LDGSTS" for _, t in over) else "other"
+        for i in over:
+            aside.setdefault(i[0], kind)
+    counts = collections.Counter(aside.get(a, "always") for a, _ in body)
+    return counts["always"], counts["refill"], counts["other"]
+
+
+def warps_of(arch, threads, registers, shared):
+    warps, blocks, register_file, shared_file = SM[arch]
+    block_warps = threads // 32
+    by_registers = register_file // (-(-registers * 32 // 256) * 256) // block_warps if registers else blocks
+    return block_warps * min(warps // block_warps, blocks, by_registers, shared_file // (shared + SYSTEM_SHARED))
+
+
+def measure(arch, resources, sass, mix):
+    rows = []
+    for label, (mangled, threads, dynamic, weights, votes, word_bytes) in KERNELS.items():
+        name = next((n for n in resources if mangled in n), None)
+        if name is None:
+            sys.exit(f"no kernel {mangled}")
+        r = resources[name]
+        row = {"arch": arch, "kernel": label, "registers": r["registers"], "spilled": r["spilled"],
+               "shared": r["shared"] + dynamic, "warps": warps_of(arch, threads, r["registers"], r["shared"] + dynamic)}
+        if weights:
+            body = main_loop(sass[name], votes)
+            if body is None:
+                sys.exit(f"sm_{arch}, {label}: no loop with {votes} votes")
+            always, refill, other = split_loop(body)
+            turn = weights * 32 * word_bytes / STAGE  # refills in a turn, of the two that there is code for
+            row["a_weight"] = (always + refill / 2 * turn) / weights
+            row["loop"] = {"always": always, "refill": refill, "other": other, "weights": weights}
+            if mix:
+                row["mix"] = collections.Counter(opcode(t) for _, t in body)
+        rows.append(row)
+    return rows
+
+
+def check(rows, bounds):
+    faults = []
+    for row in rows:
+        for figure, most in bounds.get(f"sm_{row['arch']}", {}).get(row["kernel"], {}).items():
+            value = row[figure]
+            if value < most if figure == "warps" else value > most:
+                faults.append(f"sm_{row['arch']}, {row['kernel']}: {figure} {value:.4g}, bound {most}")
+    return faults
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nvcc")
+    parser.add_argument("--cuobjdump")
+    parser.add_argument("--arch", default="80,89,90,100")
+    parser.add_argument("--bounds", action="store_true")
+    parser.add_argument("--mix", action="store_true")
+    options = parser.parse_args()
+    nvcc = find_tool(options.nvcc, "nvcc", ["/usr/local/cuda/bin/nvcc"])
+    beside = [os.path.join(os.path.dirname(nvcc), "cuobjdump")] if nvcc else []
+    cuobjdump = find_tool(options.cuobjdump, "cuobjdump", beside + [os.path.join(ROOT, ".deps/cuda/bin/cuobjdump")])
+    if not nvcc or not cuobjdump:
+        print(f"skipped: {'cuobjdump' if nvcc else 'nvcc'} is missing")
+        sys.exit(77)
+    os.environ["PATH"] = os.path.dirname(os.path.abspath(cuobjdump)) + os.pathsep + os.environ["PATH"]
+    rows = []
+    for arch in map(int, options.arch.split(",")):
+        resources, sass = {}, {}
+        with tempfile.TemporaryDirectory() as folder:
+            for path in FILES:
+                cubin = os.path.join(folder, "kernels.cubin")
+                resources.update(compile_file(nvcc, arch, path, cubin))
+                sass.update(read_sass(cuobjdump, cubin))
+        rows += measure(arch, resources, sass, options.mix)
+    print("| kernel | sm | registers | spilled | shared, a block | warps, an SM | SASS a weight |\n|---|---|---|---|---|---|---|")
+    for r in rows:
+        loop = f"{r['a_weight']:.1f}" if "a_weight" in r else ""
+        print(f"| {r['kernel']} | {r['arch']} | {r['registers']} | {r['spilled']} | {r['shared']} | {r['warps']} | {loop} |")
+    for r in rows:
+        if "loop" in r and options.mix:
+            print(f"\nsm_{r['arch']}, {r['kernel']}: {r['loop']}")
+            print("  " + ", ".join(f"{n} {o}" for o, n in r["mix"].most_common()))
+    if options.bounds:
+        with open(os.path.join(ROOT, "tests/cuda_static/bounds.json"), encoding="utf-8") as f:
+            faults = check(rows, json.load(f))
+        print("\n".join(faults))
+        sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
