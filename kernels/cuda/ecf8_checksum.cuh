@@ -32,7 +32,7 @@ static __device__ uint32_t ecd_crc_moved(uint32_t state, uint32_t bytes)
 // [4][256]: byte b at place k of the register, moved by a group. The whole block builds it.
 static __device__ void ecd_crc_build(uint32_t *table, uint32_t group_bytes)
 {
-    const uint32_t power = ecd_crc_moved(0x80000000u, group_bytes);
+    const uint32_t power = group_bytes == 256 ? 0x88e56f72u : 0xb8fdb1e7u; // x^2048, x^1024: ecd_crc_moved(0x80000000, group_bytes)
     for (uint32_t i = threadIdx.x; i < 1024; i += blockDim.x)
         table[i] = ecd_crc_times(power, (i & 255) << (i / 256 * 8));
     __syncthreads();

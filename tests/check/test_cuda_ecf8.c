@@ -264,12 +264,24 @@ static void test_damaged(void **state)
     uint8_t *blob = read_file(ECD_TEST_DATA "/ecf8/example.ecf8", &bytes);
     damage(blob, bytes);
     free(blob);
-    static const ecf8_dtype dtypes[] = {ECF8_E4M3, ECF8_E5M2, ECF8_BF16};
-    for (unsigned i = 0; i < 3; i++) {
-        const ecf8_params params = {dtypes[i], 0, 0, ECF8_DENSITY_FAST, 256};
-        uint8_t *weights = ecf8_made_weights(600, dtypes[i], ECF8_MADE_BELL, 3);
-        blob = ecf8_made_blob(weights, 600, &params, &bytes);
+    static const struct {
+        ecf8_dtype dtype;
+        ecf8_made kind;
+        uint64_t count;
+        ecf8_mode mode;
+    } cases[] = {
+        {ECF8_E4M3, ECF8_MADE_NOISE, 300, ECF8_MODE_RAW},
+        {ECF8_E5M2, ECF8_MADE_TWO, 1300, ECF8_MODE_SINGLES},
+        {ECF8_BF16, ECF8_MADE_TWO, 700, ECF8_MODE_SINGLES},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const ecf8_params params = {cases[i].dtype, 0, 0, ECF8_DENSITY_FAST, 512};
+        uint8_t *weights = ecf8_made_weights(cases[i].count, cases[i].dtype, cases[i].kind, 3);
+        ecf8_view v;
+        blob = ecf8_made_blob(weights, cases[i].count, &params, &bytes);
         assert_non_null(blob);
+        assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
+        assert_int_equal(v.mode, cases[i].mode);
         damage(blob, bytes);
         free(blob);
         free(weights);
