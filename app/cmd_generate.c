@@ -41,6 +41,8 @@ static ecd_status plan(ecd_generate *g, ecd_diag *diag)
     if (!status)
         status = take_defaults(g, diag);
     if (!status)
+        status = ecd_generate_read_init(g, diag);
+    if (!status)
         status = ecd_generate_plan_pictures(g, diag);
     if (!status)
         status = ecd_generate_plan_files(g, diag);
@@ -84,6 +86,8 @@ static void release(ecd_generate *g)
     free(g->pictures);
     free(g->sheet_file);
     ecd_sheet_free(&g->sheet);
+    ecd_image_free(&g->init);
+    ecd_image_free(&g->fitted);
     ecd_pipeline_close(g->pipeline);
     ecd_backend_close(g->backend);
     ecd_model_folder_close(&g->folder);

@@ -2,6 +2,7 @@
 #ifndef ECD_APP_GENERATE_H
 #define ECD_APP_GENERATE_H
 
+#include "app/image_fit.h"
 #include "app/options.h"
 #include "app/prompts.h"
 #include "app/ranks.h"
@@ -18,17 +19,21 @@ extern const char *const ecd_compute_names[];  // "auto", "f32", "bf16": as ecd_
 
 // The command line (and the recipe under it), borrowed from argv.
 typedef struct ecd_settings {
-    const char *model, *classes, *prompt, *prompts, *output, *replay, *cache_text, *config; // NULL: not given
+    const char *model, *classes, *prompt, *prompts, *output, *replay, *cache_text, *config;
+    const char *init;     // a picture to begin from; those that are NULL were not given
     int64_t count, steps; // steps 0: the model's default
     int64_t max_tokens;   // of a text; 0: the model's default
     uint64_t seed;
     double guidance; // NAN: the model's default
+    double strength; // NAN: not given
+    int init_fit;    // ecd_image_fit
     ecd_option_size size; // 0: the model's own
     int sampler;          // 0: the model's own; see ecd_generate_sampler
     int weights, backend, compute;
     int64_t threads; // 0: all
     uint64_t memory_budget; // 0: what is free
     bool grid, show, json, quiet, resume;
+    bool has_init; // on the command line: a recipe's may be another
     bool has_count, has_seed, has_max_tokens; // given beside --replay
     bool overridden; // a setting beside --replay that may change the picture
     ecd_recipe recipe; // of --replay; owned
@@ -66,6 +71,8 @@ typedef struct ecd_generate {
     ecd_transformer_info info;
     ecd_prompts prompts; // of --prompts
     ecd_texts *texts;    // NULL for models of classes
+    ecd_image init, fitted; // of --init: as read, and in the size of the open pipeline
+    char init_sha256[ECD_SHA256_TEXT]; // of its RGB bytes
     ecd_backend *backend;
     ecd_pipeline *pipeline; // for pictures of one size; the last one stays open for its report
     ecd_option_size asked;  // the size that it was opened for
@@ -87,6 +94,12 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
 // What the model that was found cannot take: ECD_USAGE, naming what to use.
 ecd_status ecd_generate_check_options(const ecd_generate *g, ecd_diag *diag);
 const char *ecd_generate_sampler(int index); // settings.sampler as ecd_draw takes it: NULL for the model's own
+
+// generate_init.c: the picture of --init or of the recipe, read and checked, and brought to the size of the pipeline.
+ecd_status ecd_generate_read_init(ecd_generate *g, ecd_diag *diag);
+ecd_status ecd_generate_fit_init(ecd_generate *g, ecd_diag *diag);
+uint64_t ecd_generate_init_bytes(const ecd_generate *g, uint64_t width, uint64_t height); // that they take in memory
+void ecd_generate_recipe_init(const ecd_generate *g, ecd_recipe *out);
 
 // generate_plan.c: the pictures, all checked before anything is computed.
 ecd_status ecd_generate_plan_pictures(ecd_generate *g, ecd_diag *diag);

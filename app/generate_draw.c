@@ -42,7 +42,8 @@ static uint64_t outside_bytes(const ecd_generate *g)
     uint64_t width = s->size.width ? (uint64_t)s->size.width : side;
     uint64_t height = s->size.height ? (uint64_t)s->size.height : side;
     uint64_t floats = (uint64_t)(g->texts ? ecd_texts_tokens(g->texts) * g->info.text_width + g->info.pooled_width : 0);
-    return (s->grid ? (uint64_t)g->count * width * height * 3 : 0) + (uint64_t)g->batch * floats * sizeof(float);
+    uint64_t init = ecd_generate_init_bytes(g, width, height);
+    return init + (s->grid ? (uint64_t)g->count * width * height * 3 : 0) + (uint64_t)g->batch * floats * sizeof(float);
 }
 
 static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag *diag)
@@ -66,6 +67,7 @@ static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag 
         .width = size.width,
         .text_tokens = g->texts ? ecd_texts_tokens(g->texts) : 0,
         .guidance = guided,
+        .init = s->init != NULL,
     };
     ecd_status status = ecd_pipeline_open(&options, &g->pipeline, diag);
     free(rates);
@@ -132,6 +134,8 @@ static ecd_status open_size(ecd_generate *g, ecd_option_size size, ecd_diag *dia
         return status;
     g->asked = size;
     ecd_pipeline_size(g->pipeline, &g->height, &g->width);
+    if (g->settings.init && (status = ecd_generate_fit_init(g, diag)))
+        return status;
     return g->settings.grid ? ecd_sheet_new((int64_t)g->count, g->width, g->height, &g->sheet, diag) : ECD_OK;
 }
 
@@ -182,6 +186,8 @@ static ecd_status draw_batch(ecd_generate *g, ecd_diag *diag)
         .steps = (int)first->steps,
         .guidance = (float)first->guidance,
         .sampler = ecd_generate_sampler(g->settings.sampler),
+        .init = g->fitted.pixels,
+        .strength = g->settings.strength,
         .cancel = ecd_interrupt_flag(),
         .progress = ecd_generate_progress,
         .sink = ecd_generate_sink,

@@ -10,10 +10,12 @@
 const char *const ecd_weights_names[] = {"auto", "ecf8", "raw", NULL};
 const char *const ecd_backend_names[] = {"auto", "ref", "cpu", "cuda", NULL};
 const char *const ecd_compute_names[] = {"auto", "f32", "bf16", NULL};
+static const char *const fit_names[] = {"scale", "crop", NULL}; // as ecd_image_fit counts
+static const double default_strength = 0.6;                     // FluxImg2ImgPipeline's
 
 // Options of the contract that are not there yet: known, so that the message can say so. One that comes moves from here to
 // a row of the table in parse.
-static const char *const later_names[] = {"init", "strength", "vae-tile"};
+static const char *const later_names[] = {"vae-tile"};
 
 enum { LATER = sizeof later_names / sizeof *later_names };
 
@@ -42,7 +44,7 @@ const char *ecd_generate_sampler(int index)
 
 // What was given, apart from the values: --replay asks.
 typedef struct presence {
-    bool output, steps, guidance, size, sampler, backend, compute, classes, prompt, prompts;
+    bool output, steps, guidance, size, sampler, backend, compute, classes, prompt, prompts, strength, fit;
 } presence;
 
 static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, later_options *later, int *first,
@@ -65,6 +67,9 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"guidance", 0, ECD_OPTION_NUMBER, &s->guidance, &given->guidance, 0, 1000, NULL},
         {"size", 0, ECD_OPTION_SIZE, &s->size, &given->size, 1, ECD_IMAGE_MAX_SIDE, NULL},
         {"sampler", 0, ECD_OPTION_CHOICE, &s->sampler, &given->sampler, 0, 0, samplers},
+        {"init", 0, ECD_OPTION_TEXT, &s->init, &s->has_init, 0, 0, NULL},
+        {"strength", 0, ECD_OPTION_NUMBER, &s->strength, &given->strength, 0, 1, NULL},
+        {"init-fit", 0, ECD_OPTION_CHOICE, &s->init_fit, &given->fit, 0, 0, fit_names},
         {"weights", 0, ECD_OPTION_CHOICE, &s->weights, NULL, 0, 0, ecd_weights_names},
         {"memory-budget", 0, ECD_OPTION_BYTES, &s->memory_budget, NULL, 1, 0, NULL},
         {"backend", 0, ECD_OPTION_CHOICE, &s->backend, &given->backend, 0, 0, ecd_backend_names},
@@ -101,6 +106,11 @@ static ecd_status check_together(const ecd_settings *s, const presence *given, e
         return ecd_fail(diag, ECD_USAGE,
                         "expected --class NAME, --prompt TEXT or --prompts FILE (or --replay IN.png), see ecdit generate "
                         "--help");
+    bool begins = s->init || s->recipe.init[0];
+    if ((given->strength || given->fit) && !begins && (!s->replay || s->recipe.count))
+        return ecd_fail(diag, ECD_USAGE, "--%s: expected --init IN.png beside it", given->strength ? "strength" : "init-fit");
+    if (given->strength && !(s->strength > 0))
+        return ecd_fail(diag, ECD_USAGE, "--strength: expected more than 0 and at most 1");
     if (s->grid && given->prompts)
         return ecd_fail(diag, ECD_USAGE, "--grid: not with --prompts, whose pictures are files of their own");
     if (s->grid && s->resume)
@@ -148,8 +158,11 @@ static ecd_status take_recipe(ecd_settings *s, ecd_diag *diag)
     s->guidance = r->guidance;
     s->size = (ecd_option_size){r->width, r->height};
     s->max_tokens = r->max_tokens;
+    s->strength = r->strength;
     s->grid = r->count > 1;
     status = index_of(r->sampler, samplers, "sampler", &s->sampler, diag);
+    if (!status)
+        status = index_of(r->init[0] ? r->init_fit : fit_names[0], fit_names, "fit", &s->init_fit, diag);
     if (!status)
         status = index_of(r->weights, ecd_weights_names, "weights", &s->weights, diag);
     if (!status)
@@ -166,7 +179,7 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
     presence given = {0};
     later_options later = {0};
     int first;
-    *out = (ecd_settings){.count = 1, .guidance = NAN};
+    *out = (ecd_settings){.count = 1, .guidance = NAN, .strength = NAN};
     ecd_status status = parse(argc, argv, out, &given, &later, &first, diag);
     if (status)
         return status;
@@ -186,8 +199,11 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
     }
     if (first < argc)
         out->model = argv[first];
+    if (isnan(out->strength))
+        out->strength = default_strength;
     out->overridden = first < argc || given.classes || given.prompt || given.prompts || out->has_count || out->has_seed ||
                       given.steps || given.guidance || given.size || given.sampler || given.backend || given.compute ||
+                      given.strength || given.fit ||
                       out->has_max_tokens;
     return ECD_OK;
 }

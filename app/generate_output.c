@@ -61,6 +61,7 @@ void ecd_generate_recipe(const ecd_generate *g, const ecd_picture *picture, ecd_
     snprintf(out->backend, sizeof out->backend, "%s", g->backend->name);
     snprintf(out->compute, sizeof out->compute, "%s", ecd_compute_names[g->backend->compute]);
     snprintf(out->weights, sizeof out->weights, "%s", ecd_weights_names[s->weights]);
+    ecd_generate_recipe_init(g, out);
 }
 
 // Writes rgb with the recipe of pictures[from .. from + count).

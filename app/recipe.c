@@ -28,6 +28,15 @@ static bool add_image(cJSON *images, const ecd_recipe_image *image, const char *
            cJSON_AddStringToObject(item, "sha256", image->sha256);
 }
 
+static bool add_init(cJSON *root, const ecd_recipe *recipe)
+{
+    cJSON *init = recipe->init[0] ? cJSON_AddObjectToObject(root, "init") : NULL;
+    return !recipe->init[0] || (init && cJSON_AddStringToObject(init, "file", recipe->init) &&
+                                cJSON_AddStringToObject(init, "sha256", recipe->init_sha256) &&
+                                cJSON_AddNumberToObject(init, "strength", recipe->strength) &&
+                                cJSON_AddStringToObject(init, "fit", recipe->init_fit));
+}
+
 char *ecd_recipe_format(const ecd_recipe *recipe, const char *const *labels)
 {
     char *text = NULL;
@@ -44,7 +53,7 @@ char *ecd_recipe_format(const ecd_recipe *recipe, const char *const *labels)
               cJSON_AddStringToObject(root, "weights", recipe->weights) &&
               (!recipe->max_tokens ||
                cJSON_AddNumberToObject(root, "max_sequence_length", (double)recipe->max_tokens)) &&
-              (images = cJSON_AddArrayToObject(root, "images"));
+              add_init(root, recipe) && (images = cJSON_AddArrayToObject(root, "images"));
     for (size_t i = 0; ok && i < recipe->count; i++)
         ok = add_image(images, &recipe->images[i], labels ? labels[i] : NULL);
     if (ok)
@@ -110,6 +119,34 @@ static ecd_status read_images(const cJSON *root, ecd_recipe *out, ecd_diag *diag
     return ECD_OK;
 }
 
+static ecd_status read_init(const cJSON *root, ecd_recipe *out, ecd_diag *diag)
+{
+    const cJSON *init = cJSON_GetObjectItemCaseSensitive(root, "init");
+    char hash[ECD_RECIPE_NAME];
+    out->strength = NAN;
+    if (!init)
+        return ECD_OK;
+    if (!cJSON_IsObject(init))
+        return ecd_fail(diag, ECD_DATA, "key init: expected an object");
+    ecd_status status = read_name(init, "file", out->init, diag);
+    if (!status)
+        status = read_name(init, "sha256", hash, diag);
+    if (!status)
+        status = read_name(init, "fit", out->init_fit, diag);
+    if (!status)
+        status = ecd_json_number(init, "strength", NAN, &out->strength, diag);
+    if (status)
+        return status;
+    if (strchr(out->init, '/'))
+        return ecd_fail(diag, ECD_DATA, "key file: expected a name without a path");
+    if (!ecd_sha256_is(hash))
+        return ecd_fail(diag, ECD_DATA, "key sha256: expected 64 hexadecimal digits");
+    if (!(out->strength > 0 && out->strength <= 1))
+        return ecd_fail(diag, ECD_DATA, "key strength: expected above 0 and at most 1");
+    memcpy(out->init_sha256, hash, sizeof out->init_sha256);
+    return ECD_OK;
+}
+
 static ecd_status read_settings(const cJSON *root, ecd_recipe *out, ecd_diag *diag)
 {
     const struct {
@@ -142,6 +179,8 @@ ecd_status ecd_recipe_parse(const char *text, ecd_recipe *out, ecd_diag *diag)
     ecd_status status = ecd_json_parse(text, strlen(text), 0, &root, diag);
     if (!status)
         status = read_settings(root, out, diag);
+    if (!status)
+        status = read_init(root, out, diag);
     if (!status)
         status = read_images(root, out, diag);
     cJSON_Delete(root);

@@ -2,6 +2,7 @@
 //
 // PNG texts: "Software" ("ecdit 0.1.0"), and "ecdit" with one JSON object:
 //   {"version", "model", "width", "height", "steps", "guidance", "sampler", "backend", "compute", "weights",
+//    "init": {"file", "sha256", "strength", "fit"} (pictures that begin from one),
 //    "max_sequence_length" (models of texts),
 //    "images": [{"class_id", "class", or "prompt"; "seed" (a text: JSON numbers lose 64 bits), "sha256"}, ..]}
 // A sheet has one entry an image, in its order; "sha256" is that of the image's RGB bytes.
@@ -30,6 +31,10 @@ typedef struct ecd_recipe {
     double guidance;
     char sampler[ECD_RECIPE_NAME];
     char backend[ECD_RECIPE_NAME], compute[ECD_RECIPE_NAME], weights[ECD_RECIPE_NAME];
+    char init[ECD_RECIPE_NAME]; // the name of the file, without its path, that the pictures begin from; "": none
+    char init_sha256[ECD_SHA256_TEXT]; // of its RGB bytes
+    char init_fit[ECD_RECIPE_NAME];
+    double strength; // NAN where there is no init
     ecd_recipe_image *images; // owned by a recipe that was parsed
     size_t count;
 } ecd_recipe;
