@@ -1,4 +1,5 @@
-// The picture of a sweep: latency against the budget for both paths, and memory by part. For the first batch size.
+// The picture of a sweep: latency against the budget for both paths, and memory by part with the peak and the budget; the
+// latter, and what is said of the lines, for the first batch size.
 #include "app/bench.h"
 
 #include <math.h>
@@ -7,19 +8,22 @@
 
 #include "app/plot.h"
 
-enum { MAX_LINES = ECD_BENCH_MAX_BUDGETS, MAX_BARS = 24, PARTS = 5, WIDTH = 1100, TOP = 50, PANEL = 400, LABEL = 32 };
+enum { MAX_LINES = ECD_BENCH_MAX_BUDGETS, MAX_BARS = 24, PARTS = 5, MAX_BATCHES = 3, WIDTH = 1100, TOP = 50, PANEL = 400, LABEL = 32 };
 
 typedef struct plotter {
     const ecd_bench *b;
     int points[MAX_LINES], count; // those of the first batch size, by rising budget; none last
     int budgeted;                 // of them, those with a budget: the lines, if there are any
-    double budgets[MAX_LINES], seconds[ECD_BENCH_PATHS][MAX_LINES]; // MiB; NaN where refused
+    int batches;                  // that have lines: the first ones
+    double budgets[MAX_LINES], seconds[MAX_BATCHES][ECD_BENCH_PATHS][MAX_LINES]; // MiB; NaN where refused
     double at[MAX_BARS], tops[PARTS][MAX_BARS], bases[PARTS][MAX_BARS];
+    double peak_at[2 * MAX_BARS], peaks[2 * MAX_BARS];       // a dot a bar; NaN between them
+    double budget_at[3 * MAX_BARS], budget_top[3 * MAX_BARS]; // a stroke across each bar
     char labels[MAX_BARS][LABEL];
     const char *names[MAX_BARS];
     int bars;
-    char note[160], title[200];
-    ecd_plot_series lines[ECD_BENCH_PATHS], parts[PARTS];
+    char note[160], title[200], line_names[MAX_BATCHES * ECD_BENCH_PATHS][LABEL];
+    ecd_plot_series lines[MAX_BATCHES * ECD_BENCH_PATHS], parts[PARTS + 2];
     ecd_plot_panel panels[2];
 } plotter;
 
@@ -30,6 +34,8 @@ static uint64_t order_of(const ecd_bench_point *point)
 
 static void choose_points(plotter *p)
 {
+    int batches = (int)p->b->settings.batches.count;
+    p->batches = batches < MAX_BATCHES ? batches : MAX_BATCHES;
     for (int i = 0; i < p->b->point_count; i++) {
         const ecd_bench_point *point = &p->b->points[i];
         if (point->batch != p->b->points[0].batch || p->count == MAX_LINES)
@@ -55,6 +61,16 @@ static ecd_status median(const plotter *p, int index, int path, ecd_bench_figure
     return status;
 }
 
+// The seconds of all batch sizes, which lie side by side among the points.
+static ecd_status take_seconds(plotter *p, int i, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    for (int batch = 0; batch < p->batches; batch++)
+        for (int path = 0; !status && path < ECD_BENCH_PATHS; path++)
+            status = median(p, p->points[i] + batch, path, ECD_BENCH_PICTURE, &p->seconds[batch][path][i], diag);
+    return status;
+}
+
 // What is measured without a budget stands where its own peak would put it.
 static ecd_status take_lines(plotter *p, ecd_diag *diag)
 {
@@ -62,10 +78,9 @@ static ecd_status take_lines(plotter *p, ecd_diag *diag)
     for (int i = 0; !status && i < p->count; i++) {
         int index = p->points[i];
         double peak = 0, most = 0;
+        status = take_seconds(p, i, diag);
         for (int path = 0; !status && path < ECD_BENCH_PATHS; path++) {
-            status = median(p, index, path, ECD_BENCH_PICTURE, &p->seconds[path][i], diag);
-            if (!status)
-                status = median(p, index, path, ECD_BENCH_PEAK_RSS, &peak, diag);
+            status = median(p, index, path, ECD_BENCH_PEAK_RSS, &peak, diag);
             most = fmax(most, peak);
         }
         uint64_t budget = p->b->points[index].budget_bytes;
@@ -77,7 +92,7 @@ static ecd_status take_lines(plotter *p, ecd_diag *diag)
 // Where the two lines meet, between budgets that both paths fit.
 static void note_crossing(plotter *p)
 {
-    const double *e = p->seconds[ECD_BENCH_ECF8], *r = p->seconds[ECD_BENCH_RAW];
+    const double *e = p->seconds[0][ECD_BENCH_ECF8], *r = p->seconds[0][ECD_BENCH_RAW];
     int wins = 0, both = 0, alone = 0;
     snprintf(p->note, sizeof p->note, "the lines do not cross");
     for (int i = 0; i < p->count; i++) {
@@ -105,21 +120,34 @@ static double highest(const double *values, int count, double most)
     return most;
 }
 
-static void set_lines(plotter *p)
+static void set_line(plotter *p, int batch, int path)
 {
     static const unsigned colors[] = {ECD_PLOT_ORANGE, ECD_PLOT_BLUE};
-    static const char *const names[] = {"ecf8", "raw"};
+    int index = batch * ECD_BENCH_PATHS + path;
+    char *name = p->line_names[index];
+    if (p->batches == 1)
+        snprintf(name, LABEL, "%s", ecd_bench_path_names[path]);
+    else
+        snprintf(name, LABEL, "%s, batch %lld", ecd_bench_path_names[path],
+                 (long long)p->b->settings.batches.values[batch]);
+    p->lines[index] = (ecd_plot_series){.kind = ECD_PLOT_DOTS,
+                                        .name = name,
+                                        .color = colors[path],
+                                        .x = p->budgets,
+                                        .y = p->seconds[batch][path],
+                                        .count = (size_t)p->count,
+                                        .dashed = batch > 0};
+}
+
+static void set_lines(plotter *p)
+{
     double top = 0;
     p->count = p->budgeted ? p->budgeted : p->count;
-    for (int path = 0; path < ECD_BENCH_PATHS; path++) {
-        p->lines[path] = (ecd_plot_series){.kind = ECD_PLOT_DOTS,
-                                           .name = names[path],
-                                           .color = colors[path],
-                                           .x = p->budgets,
-                                           .y = p->seconds[path],
-                                           .count = (size_t)p->count};
-        top = highest(p->seconds[path], p->count, top);
-    }
+    for (int batch = 0; batch < p->batches; batch++)
+        for (int path = 0; path < ECD_BENCH_PATHS; path++) {
+            set_line(p, batch, path);
+            top = highest(p->seconds[batch][path], p->count, top);
+        }
     note_crossing(p);
     double low = p->budgets[0], high = highest(p->budgets, p->count, low), room = fmax(1, (high - low) * 0.05);
     p->panels[0] = (ecd_plot_panel){.left = 10,
@@ -131,12 +159,27 @@ static void set_lines(plotter *p)
                                     .x = {.label = "memory budget, MiB", .low = low - room, .high = high + room},
                                     .y = {.label = "seconds a picture", .low = 0, .high = top > 0 ? top * 1.3 : 1},
                                     .series = p->lines,
-                                    .series_count = ECD_BENCH_PATHS,
+                                    .series_count = (size_t)(p->batches * ECD_BENCH_PATHS),
                                     .legend = true};
 }
 
 static const ecd_bench_figure part_figures[PARTS] = {ECD_BENCH_WEIGHTS, ECD_BENCH_BUFFERS, ECD_BENCH_ACTIVATIONS,
                                                      ECD_BENCH_VAE_WEIGHTS, ECD_BENCH_VAE_ACTIVATIONS};
+
+// The peak, and the budget above it.
+static ecd_status take_marks(plotter *p, int bar, int index, int path, ecd_diag *diag)
+{
+    double peak, budget = (double)p->b->points[index].budget_bytes / 0x1p20;
+    ecd_status status = median(p, index, path, ECD_BENCH_PEAK_RSS, &peak, diag);
+    p->peak_at[2 * bar] = p->peak_at[2 * bar + 1] = bar;
+    p->peaks[2 * bar] = peak / 0x1p20;
+    p->peaks[2 * bar + 1] = (double)NAN;
+    for (int end = 0; end < 3; end++) {
+        p->budget_at[3 * bar + end] = bar + (end ? 0.35 : -0.35);
+        p->budget_top[3 * bar + end] = end < 2 && budget > 0 ? budget : (double)NAN;
+    }
+    return status;
+}
 
 static ecd_status take_bar(plotter *p, int index, int path, ecd_diag *diag)
 {
@@ -159,7 +202,7 @@ static ecd_status take_bar(plotter *p, int index, int path, ecd_diag *diag)
         base += isnan(bytes) ? 0 : bytes / 0x1p20;
         p->tops[part][bar] = base;
     }
-    return ECD_OK;
+    return take_marks(p, bar, index, path, diag);
 }
 
 static ecd_status take_bars(plotter *p, ecd_diag *diag)
@@ -184,24 +227,39 @@ static void set_bars(plotter *p)
                                            .base = p->bases[part],
                                            .count = (size_t)p->bars,
                                            .bar_width = 0.7};
+    p->parts[PARTS] = (ecd_plot_series){.kind = ECD_PLOT_LINE,
+                                        .name = p->budgeted ? "budget" : NULL,
+                                        .color = ECD_PLOT_BLACK,
+                                        .x = p->budget_at,
+                                        .y = p->budget_top,
+                                        .count = (size_t)(3 * p->bars)};
+    p->parts[PARTS + 1] = (ecd_plot_series){.kind = ECD_PLOT_DOTS,
+                                            .name = "peak resident",
+                                            .color = ECD_PLOT_BLACK,
+                                            .x = p->peak_at,
+                                            .y = p->peaks,
+                                            .count = (size_t)(2 * p->bars)};
     double top = highest(p->tops[PARTS - 1], p->bars, 1);
+    top = highest(p->budget_top, 3 * p->bars, highest(p->peaks, 2 * p->bars, top));
     p->panels[1] = (ecd_plot_panel){
         .left = 10,
         .top = TOP + PANEL + 10,
         .width = WIDTH - 20,
         .height = PANEL,
         .title = "Memory by part",
-        .note = "a large VAE is not there together with the transformer's weights: the peak is less than the sum",
+        .note = "the program itself is not among the parts; a large VAE is not there together with the weights; "
+                "for the first batch size",
         .x = {.label = "budget, MiB",
               .low = -0.6,
               .high = p->bars - 0.4,
               .names = p->names,
               .name_count = (size_t)p->bars},
-        .y = {.label = "MiB", .low = 0, .high = top * 1.6},
+        .y = {.label = "MiB", .low = 0, .high = top * 1.75},
         .series = p->parts,
-        .series_count = PARTS,
+        .series_count = PARTS + 2,
         .text_size = p->bars > 12 ? 9 : 0,
-        .legend = true};
+        .legend = true,
+        .legend_left = true}; // budgets rise to the right
 }
 
 ecd_status ecd_bench_write_plot(const ecd_bench *b, ecd_diag *diag)
@@ -217,8 +275,11 @@ ecd_status ecd_bench_write_plot(const ecd_bench *b, ecd_diag *diag)
     if (!status) {
         set_lines(p);
         set_bars(p);
-        snprintf(p->title, sizeof p->title, "%.60s, batch %lld, %lld steps, %d threads", b->model_name,
-                 (long long)b->points[0].batch, (long long)b->settings.steps, b->context.threads);
+        char batch[LABEL] = "";
+        if (p->batches == 1)
+            snprintf(batch, sizeof batch, ", batch %lld", (long long)b->points[0].batch);
+        snprintf(p->title, sizeof p->title, "%.60s%s, %lld step%s, %d threads", b->model_name, batch,
+                 (long long)b->settings.steps, b->settings.steps == 1 ? "" : "s", b->context.threads);
         const ecd_plot plot = {
             .width = WIDTH, .height = TOP + 2 * PANEL + 20, .title = p->title, .panels = p->panels, .panel_count = 2};
         status = ecd_plot_write(b->settings.plot, &plot, diag);

@@ -23,6 +23,7 @@ enum {
     ECD_PLOT_PURPLE = 0xcc79a7,
     ECD_PLOT_LIGHT_BLUE = 0x9ecbe8,
     ECD_PLOT_GREY = 0xb4b4b4,
+    ECD_PLOT_BLACK = 0x202020,
 };
 
 typedef struct ecd_plot_series {
