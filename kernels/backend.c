@@ -84,3 +84,9 @@ void ecd_backend_fail(ecd_backend *be, ecd_status status, const char *format, ..
     va_end(args);
     ecd_fail(&be->failure, status, "%s", text);
 }
+
+void ecd_backend_keep(ecd_backend *be, const ecd_diag *diag)
+{
+    if (ecd_backend_ok(be))
+        be->failure = *diag;
+}

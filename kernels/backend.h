@@ -33,13 +33,19 @@ typedef enum ecd_scale_kind {
 
 enum { ECD_SCALE_BLOCK_SIZE = 128 };
 
-// A weight matrix [rows, cols] = [output channels, input channels], row-major, lent by the store until its release.
+typedef struct ecd_coded ecd_coded; // kernels/coded.h
+
+// A weight matrix [rows, cols] = [output channels, input channels], row-major, lent by the store until its release. It
+// has one of two forms: elements, or ECF8 of the same elements, of which an operation decodes what it uses (linear: a slice
+// of output channels at a time, by the thread that multiplies it). Backends whose memory is the host's take both in every
+// operation; others are lent elements.
 typedef struct ecd_weight {
-    ecd_dtype dtype;  // ECD_F32, ECD_F16, ECD_BF16, ECD_E4M3 or ECD_E5M2
-    const void *data; // backend memory
+    ecd_dtype dtype;  // of the elements: ECD_F32, ECD_F16, ECD_BF16, ECD_E4M3 or ECD_E5M2
+    const void *data; // backend memory: elements, or with `coded` the coded bytes
     int64_t rows, cols;
     ecd_scale_kind scale_kind;
     const float *scale; // backend memory; NULL for ECD_SCALE_NONE
+    ecd_coded *coded;   // NULL: data are elements. What is proven of it by using it is noted in it
 } ecd_weight;
 
 typedef enum ecd_epilogue {
@@ -162,6 +168,8 @@ typedef struct ecd_backend_ops {
     void (*copy)(ecd_backend *be, void *to, const void *from, size_t size_bytes);
     // Waits for a device's queue, whose faults are kept as failures; NULL where operations are done when they return.
     void (*wait)(ecd_backend *be);
+    // to = the weight's elements in their own type, rows * cols of them, whatever its form; NULL where memory is not the host's.
+    void (*expand)(ecd_backend *be, const ecd_weight *w, void *to);
 
     void (*linear)(ecd_backend *be, const ecd_linear *op);
     void (*norm)(ecd_backend *be, const ecd_norm *op);
@@ -228,6 +236,9 @@ ecd_status ecd_backend_check(ecd_backend *be, ecd_diag *diag);
 
 // For implementations: keep a failure unless one is kept already.
 void ecd_backend_fail(ecd_backend *be, ecd_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+// The same with a diagnosis that is complete already.
+void ecd_backend_keep(ecd_backend *be, const ecd_diag *diag);
 
 static inline bool ecd_backend_ok(const ecd_backend *be)
 {

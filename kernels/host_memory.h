@@ -6,6 +6,7 @@
 
 void *ecd_host_alloc(ecd_backend *be, size_t size_bytes);
 void ecd_host_free(ecd_backend *be, void *memory);
+void ecd_host_expand(ecd_backend *be, const ecd_weight *w, void *to);
 void ecd_host_copy(ecd_backend *be, void *to, const void *from, size_t size_bytes);
 
 #endif

@@ -1,5 +1,7 @@
 #include "kernels/shape.h"
 
+#include "kernels/coded.h"
+
 // Sizes above this can only be a mistake; below it no product of two of them and an element size overflows.
 static const int64_t size_max = (int64_t)1 << 30;
 
@@ -29,6 +31,8 @@ bool ecd_shape_weight(ecd_backend *be, const ecd_weight *w)
     }
     if (!w->data || (unsigned)w->scale_kind > ECD_SCALE_BLOCK || (w->scale_kind != ECD_SCALE_NONE && !w->scale))
         return refuse(be, "weight without its data or scale");
+    if (w->coded && (w->coded->dtype != w->dtype || w->coded->count != (uint64_t)(w->rows * w->cols)))
+        return refuse(be, "weight whose ECF8 is of another type or size");
     return true;
 }
 

@@ -89,6 +89,19 @@ static void *keep(ecd_vae_parts *parts, const void *data, uint64_t bytes)
     return memory;
 }
 
+static void *keep_elements(ecd_vae_parts *parts, const ecd_weight *w)
+{
+    uint64_t bytes = (uint64_t)(w->rows * w->cols) * ecd_dtype_size(w->dtype);
+    if (!w->coded)
+        return keep(parts, w->data, bytes);
+    void *memory = parts->be->ops->alloc(parts->be, bytes);
+    if (memory) {
+        parts->be->ops->expand(parts->be, w, memory);
+        parts->held_bytes += bytes;
+    }
+    return memory;
+}
+
 static uint64_t scale_count(const ecd_weight *w)
 {
     int64_t size = ECD_SCALE_BLOCK_SIZE;
@@ -103,13 +116,13 @@ static uint64_t scale_count(const ecd_weight *w)
 static void load_linear(ecd_vae_parts *parts, ecd_vae_linear *linear, const ecd_block *block)
 {
     linear->w = block->weights[0];
-    linear->data =
-        keep(parts, linear->w.data, (uint64_t)(linear->w.rows * linear->w.cols) * ecd_dtype_size(linear->w.dtype));
+    linear->data = keep_elements(parts, &linear->w);
     uint64_t scales = scale_count(&linear->w);
     if (scales)
         linear->scale = keep(parts, linear->w.scale, scales * sizeof(float));
     linear->bias = keep(parts, block->vectors[1], (uint64_t)linear->w.rows * sizeof(float));
     linear->w.data = linear->data;
+    linear->w.coded = NULL;
     linear->w.scale = linear->scale;
 }
 

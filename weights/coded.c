@@ -15,31 +15,26 @@ ecf8_dtype ecd_coded_dtype(ecd_dtype dtype)
     }
 }
 
-ecd_status ecd_coded_fail(const ecd_coded *coded, const ecf8_error *error, ecd_diag *diag)
+// A container that was made at opening, of a tensor that is raw in its file, has no place there.
+static ecd_coded_place place_of(const ecd_tensor *tensor)
 {
-    const ecd_tensor *tensor = coded->tensor;
-    bool ours = error->status < ECF8_ERR_TRUNCATED; // the call or ECD_CPU, not the blob
-    ecd_status status = ecd_fail(diag, ours ? ECD_USAGE : ECD_DATA, "ECF8: %s (%s)",
-                                 error->what ? error->what : "bad container", ecf8_status_name(error->status));
-    ecd_diag_tensor(diag, ecd_tensor_own_name(tensor));
-    if (tensor->file)
-        ecd_diag_file(diag, tensor->file->path);
-    if (tensor->encoding == ECD_ENCODING_ECF8) // a container that was made at opening has no place in the file
-        ecd_diag_offset(diag, tensor->offset_bytes + error->offset_bytes);
-    return status;
+    return (ecd_coded_place){ecd_tensor_own_name(tensor), tensor->file ? tensor->file->path : NULL, tensor->offset_bytes,
+                             tensor->encoding != ECD_ENCODING_RAW};
 }
 
 ecd_status ecd_coded_open(const ecd_tensor *tensor, const uint8_t *blob, uint64_t blob_bytes, ecd_coded *out,
                           ecd_diag *diag)
 {
     ecf8_error error = {0};
-    *out = (ecd_coded){.tensor = tensor};
-    if (tensor->encoding == ECD_ENCODING_PUBLISHED)
+    *out = (ecd_coded){
+        .dtype = tensor->dtype, .count = tensor->count, .first = tensor->first, .place = place_of(tensor)};
+    if (tensor->encoding == ECD_ENCODING_PUBLISHED) {
+        out->group = &tensor->group->view;
+        out->group_places = tensor->group->places;
         return ECD_OK;
-    if (ecf8_open(blob, blob_bytes, &out->view, &error)) {
-        out->view.blob = blob;
-        return ecd_coded_fail(out, &error, diag);
     }
+    if (ecf8_open(blob, blob_bytes, &out->view, &error))
+        return ecd_coded_fail(&out->place, &error, diag);
     uint64_t whole = tensor->whole ? tensor->whole : tensor->count;
     if (out->view.count != whole)
         return ecd_tensor_fail(tensor, diag, "an ECF8 container of %llu weights, expected %llu",
@@ -48,65 +43,6 @@ ecd_status ecd_coded_open(const ecd_tensor *tensor, const uint8_t *blob, uint64_
         return ecd_tensor_fail(tensor, diag, "an ECF8 container of another type, expected %s",
                                ecd_dtype_name(tensor->dtype));
     return ECD_OK;
-}
-
-static bool is_published(const ecd_coded *coded)
-{
-    return coded->tensor->encoding == ECD_ENCODING_PUBLISHED && !coded->view.blob;
-}
-
-size_t ecd_coded_table_bytes(const ecd_coded *coded)
-{
-    _Static_assert(ECF8_PUBLISHED_DECODER_BYTES <= ECF8_DECODER_MAX_BYTES, "one bound for both");
-    return is_published(coded) ? ECF8_PUBLISHED_DECODER_BYTES : ecf8_decoder_bytes(&coded->view);
-}
-
-ecd_status ecd_coded_decoder_init(const ecd_coded *coded, void *tables, size_t table_bytes, ecd_coded_decoder *out,
-                                  ecd_diag *diag)
-{
-    ecf8_error error = {0};
-    ecf8_published_error published = {0};
-    const ecd_published_group *group = coded->tensor->group;
-    if (is_published(coded)) {
-        if (ecf8_published_decoder_init(&out->published, &group->view, tables, table_bytes, &published))
-            return ecd_published_fail(group, &published, diag);
-    } else if (ecf8_decoder_init(&out->container, &coded->view, tables, table_bytes, ECF8_CPU_AUTO, &error)) {
-        return ecd_coded_fail(coded, &error, diag);
-    }
-    return ECD_OK;
-}
-
-ecd_status ecd_coded_decode_range(const ecd_coded *coded, const ecd_coded_decoder *decoder, uint64_t first,
-                                  uint64_t count, void *out, uint64_t out_bytes, bool verify, ecd_diag *diag)
-{
-    ecf8_error error = {0};
-    ecf8_published_error published = {0};
-    const ecd_tensor *tensor = coded->tensor;
-    const unsigned flags = verify ? ECF8_VERIFY : 0;
-    if (first > tensor->count || count > tensor->count - first) // a group, or a container, may reach further
-        return ecd_tensor_fail(tensor, diag, "a range beyond the tensor's %llu weights",
-                               (unsigned long long)tensor->count);
-    if (is_published(coded)) {
-        if (ecf8_published_decode(&decoder->published, tensor->first + first, count, out, out_bytes, flags,
-                                  &published))
-            return ecd_published_fail(tensor->group, &published, diag);
-    } else if (ecf8_decode_weights(&decoder->container, tensor->first + first, count, NULL, out, out_bytes, flags,
-                                   &error)) {
-        return ecd_coded_fail(coded, &error, diag);
-    }
-    return ECD_OK;
-}
-
-ecd_status ecd_coded_decode(const ecd_coded *coded, void *out, bool verify, void *tables, size_t table_bytes,
-                            ecd_diag *diag)
-{
-    ecd_coded_decoder decoder;
-    const uint64_t count = coded->tensor->count;
-    ecd_status status = ecd_coded_decoder_init(coded, tables, table_bytes, &decoder, diag);
-    if (status)
-        return status;
-    return ecd_coded_decode_range(coded, &decoder, 0, count, out, count * ecd_dtype_size(coded->tensor->dtype), verify,
-                                  diag);
 }
 
 ecd_status ecd_coded_encode(ecd_dtype dtype, const void *elements, uint64_t count, int64_t rows, int64_t cols,

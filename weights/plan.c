@@ -40,7 +40,8 @@ static void grow(uint64_t *size, uint64_t wanted)
     *size = wanted > *size ? wanted : *size;
 }
 
-// The time of a pass: compute and decoding share the processors, reading goes on beside them where there is a place to
+// The time of a pass: compute and decoding share the processors, whether a thread decodes ahead into a buffer or each decodes
+// what it multiplies; reading goes on beside them where there is a place to
 // read into. Where two things overlap, a little of the shorter shows: the first and last do not overlap anything.
 static double predict(const ecd_plan_request *r, const ecd_plan *plan, uint64_t decoded_bytes, bool lends_slots)
 {
@@ -48,7 +49,7 @@ static double predict(const ecd_plan_request *r, const ecd_plan *plan, uint64_t 
     double compute = r->products / r->rates.multiply, work = (double)decoded_bytes / r->rates.decode;
     double read = (double)plan->read_bytes / r->rates.read;
     double alone = work / decoders, beside = compute + work / threads;
-    double busy = plan->buffers > 1 ? (alone > beside ? alone : beside) : compute + alone;
+    double busy = !plan->buffers ? beside : plan->buffers > 1 ? (alone > beside ? alone : beside) : compute + alone;
     if (!plan->slots)
         return busy;
     if (plan->slots == 1)

@@ -9,7 +9,7 @@
 
 typedef enum ecd_block_kind {
     ECD_BLOCK_READY = 0, // expanded: as the file holds it, or decoded once at its first use
-    ECD_BLOCK_DECODED,   // ECF8 in memory, decoded at each use
+    ECD_BLOCK_DECODED,   // ECF8 in memory, decoded at each use: into a buffer, or by the operations that use it
     ECD_BLOCK_STREAMED,  // on disk, read ahead of each use, and decoded if it is ECF8
     ECD_BLOCK_KINDS,
 } ecd_block_kind;
@@ -17,7 +17,7 @@ typedef enum ecd_block_kind {
 typedef struct ecd_block_size {
     uint64_t ready_bytes;   // held while it is READY
     uint64_t coded_bytes;   // held while it is DECODED; 0: it has no ECF8 and cannot be
-    uint64_t buffer_bytes;  // of the buffer that its ECF8 is decoded into; 0: nothing of it is
+    uint64_t buffer_bytes;  // of the buffer that its ECF8 is decoded into; 0: operations decode what they use
     uint64_t slot_bytes;    // of the slot that it is read into while STREAMED; 0: it cannot be
     uint64_t decoded_bytes; // that decoding gives
     uint64_t read_bytes;    // on disk

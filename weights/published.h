@@ -7,7 +7,7 @@
 #ifndef ECD_WEIGHTS_PUBLISHED_H
 #define ECD_WEIGHTS_PUBLISHED_H
 
-#include "codec/published.h"
+#include "kernels/coded.h"
 #include "weights/checkpoint_internal.h"
 
 typedef struct cJSON cJSON;
@@ -16,6 +16,7 @@ struct ecd_published_group {
     ecf8_published view;
     const char *block;                      // its name
     ecd_tensor parts[ECF8_PUBLISHED_PARTS]; // as the files hold them, under full names
+    ecd_coded_place places[ECF8_PUBLISHED_PARTS];
     uint64_t stored_bytes;                  // of all, split_positions included
 };
 
@@ -45,8 +46,5 @@ void ecd_published_config_free(ecd_published_config *config);
 // The layers of a block, an array of strings: of the first pattern that matches its name. NULL where none does.
 ecd_status ecd_published_layers(const ecd_published_config *config, const char *block, const cJSON **out,
                                 ecd_diag *diag);
-
-// Fills `diag` with a fault that the codec found in a group.
-ecd_status ecd_published_fail(const ecd_published_group *group, const ecf8_published_error *error, ecd_diag *diag);
 
 #endif

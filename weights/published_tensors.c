@@ -31,19 +31,6 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-ecd_status ecd_published_fail(const ecd_published_group *group, const ecf8_published_error *error, ecd_diag *diag)
-{
-    const ecd_tensor *part = &group->parts[error->part];
-    bool ours = error->status < ECF8_ERR_TRUNCATED; // the call, not the file
-    ecd_status status = ecd_fail(diag, ours ? ECD_USAGE : ECD_DATA, "ECF8 0.2.0: expected %s (%s)",
-                                 error->what ? error->what : "a good group", ecf8_status_name(error->status));
-    ecd_diag_tensor(diag, part->name);
-    if (part->file)
-        ecd_diag_file(diag, part->file->path);
-    ecd_diag_offset(diag, part->offset_bytes + error->offset_bytes);
-    return status;
-}
-
 // "<block>.<part>", NULL if there is none. The index covers the files' tensors, not those added meanwhile.
 static const ecd_tensor *find_part(const finder *f, const char *block, const char *part)
 {
@@ -91,6 +78,8 @@ static ecd_status gather_parts(finder *f, const char *block, bool *found)
     f->splits = find_part(f, block, split_name);
     for (unsigned i = 0; i < ECF8_PUBLISHED_PARTS; i++) {
         group->parts[i] = *parts[i];
+        group->places[i] = (ecd_coded_place){parts[i]->name, parts[i]->file ? parts[i]->file->path : NULL,
+                                             parts[i]->offset_bytes, true};
         take(f, parts[i]);
     }
     if (f->splits && f->splits->dtype != ECD_I64)
@@ -108,7 +97,7 @@ static ecd_status open_group(finder *f)
     for (unsigned i = 0; i < ECF8_PUBLISHED_PARTS; i++)
         buffers[i] = (ecf8_published_buffer){group->parts[i].data, group->parts[i].size_bytes};
     if (ecf8_published_open(buffers, f->config.threads, &group->view, &error))
-        return ecd_published_fail(group, &error, f->diag);
+        return ecd_coded_fail_published(group->places, &error, f->diag);
     return ECD_OK;
 }
 

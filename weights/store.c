@@ -99,6 +99,8 @@ void ecd_store_report_get(const ecd_store *store, ecd_store_report *out)
     pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&store->lock; // reading needs it, and changes nothing else
     pthread_mutex_lock(lock);
     *out = store->report;
+    for (int i = 0; i < store->unit_count; i++)
+        out->decode_ns += atomic_load(&store->units[i].coded.use_ns);
     pthread_mutex_unlock(lock);
 }
 

@@ -3,9 +3,9 @@
 // An architecture declares its blocks as lists of tensors; opening the store checks them all (presence, shape, type,
 // scales) before anything is computed. Vectors (biases, norms) and scales are small: they are widened to f32 once and
 // stay. What becomes of a block's matrices is planned (weights/plan.h): under a budget of memory as many blocks as
-// possible are expanded once and stay so, others stay ECF8 in memory and are decoded into one of a few buffers when
-// they are wanted, others are read from disk at each use. The next block is read and decoded by threads of the store's
-// own meanwhile. The raw path goes through the same bookkeeping, so the two paths differ by the entropy coding alone.
+// possible are expanded once and stay so, others stay ECF8 in memory, others are read from disk at each use. Host memory's
+// ECF8 is lent as it is (kernels/coded.h): operations decode what they use. A device's is decoded into one of a few buffers
+// when its block is wanted. The next block is read and decoded by threads of the store's own meanwhile. The raw path goes through the same bookkeeping, so the two paths differ by the entropy coding alone.
 // Nothing is allocated between opening and closing.
 #ifndef ECD_WEIGHTS_STORE_H
 #define ECD_WEIGHTS_STORE_H
@@ -51,7 +51,7 @@ typedef struct ecd_block_spec {
 
 // What acquire lends: one entry a tensor of the block's spec, in its order.
 typedef struct ecd_block {
-    const ecd_weight *weights;   // [count]; .data NULL for vectors and absent tensors
+    const ecd_weight *weights;   // [count], in either form; .data NULL for vectors and absent tensors
     const float *const *vectors; // [count]; backend memory; NULL for matrices and absent tensors
 } ecd_block;
 
@@ -60,8 +60,8 @@ typedef struct ecd_store_options {
     bool read_ahead; // decode and read the next blocks on threads of the store's own
     bool check_crc;  // check the CRC of each tile at each decode (always done at first use, and of what is read anew)
     bool once;       // each block is used once: its file's pages are given back at its release
-    // Without a budget every ECF8 block is decoded at each use into one of so many buffers, and others are lent from
-    // the mapped file: 0 = 2 (one used, one decoded meanwhile), at most one a block.
+    // Without a budget every ECF8 block is decoded at each use, and others are lent from the mapped file. Where it is decoded
+    // into buffers, so many: 0 = 2 (one used, one decoded meanwhile), at most one a block.
     int buffers;
     // With one the store plans. ECD_WEIGHTS_ECF8 then encodes nothing at opening: what is raw in the file stays raw.
     uint64_t budget_bytes;  // of the whole process at its peak; 0: no plan
@@ -77,7 +77,7 @@ typedef struct ecd_store_report {
     uint64_t weights_bytes; // held for weights: expanded, ECF8 or raw bytes, vectors and scales
     uint64_t raw_bytes;     // the same weights uncompressed
     uint64_t buffer_bytes;  // decode buffers and slots for reading
-    uint64_t decode_ns;     // spent decoding, on either thread
+    uint64_t decode_ns;     // spent decoding, all threads together, inside operations or before them
     uint64_t exposed_ns;    // of it (and of waiting for it or for the disk) while compute stood still
     uint64_t read_ns;       // spent reading, all threads together
     uint64_t read_bytes;    // from disk at uses of streamed blocks
@@ -107,7 +107,7 @@ uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, const ecd_backend *be
 
 // Lends block i until ecd_store_release. Without a plan at most `buffers` blocks may be held, with one a single block
 // beside the resident ones. ECD_DATA if its ECF8 does not decode or its file has shrunk, ECD_RESOURCE if the disk
-// fails.
+// fails. Of ECF8 that is lent as such the operation that uses it finds the first (ecd_backend_check).
 ecd_status ecd_store_acquire(ecd_store *store, int block, ecd_block *out, ecd_diag *diag);
 void ecd_store_release(ecd_store *store, int block);
 

@@ -18,8 +18,8 @@ typedef enum ecd_unit_form {
     ECD_UNIT_VECTOR, // widened to f32 at opening
     ECD_UNIT_VIEW,   // lent where the file is mapped
     ECD_UNIT_KEPT,   // copied or decoded at opening into the store's memory
-    ECD_UNIT_CODED,  // decoded into a buffer when its block is wanted
-    ECD_UNIT_READ,   // raw, lent from its block's slot, or copied to the buffer if its block has one
+    ECD_UNIT_CODED,  // decoded into its block's buffer when that is wanted; lent as ECF8 if its block has none
+    ECD_UNIT_READ,   // raw, lent from its block's slot
 } ecd_unit_form;
 
 // A tensor of a block.
@@ -28,13 +28,12 @@ typedef struct ecd_store_unit {
     ecd_unit_form form;
     int64_t rows, cols;
     uint64_t decoded_bytes;
-    uint64_t buffer_offset; // ECD_UNIT_CODED, ECD_UNIT_READ: place in the buffer
+    uint64_t buffer_offset; // ECD_UNIT_CODED: place in the buffer, if its block has one
     uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in
     bool shared;            // of a streamed block: rows of a container that a unit before it is rows of too, in one place
     int file;               // of a streamed block: index in store->files
-    ecd_coded coded;        // valid where the tensor is, or was made, ECF8
+    ecd_coded coded;        // valid where the tensor is, or was made, ECF8; of a streamed block: while it is lent
     uint8_t *own_blob;      // made at opening, NULL where the file holds it
-    bool proven;            // its CRCs have been checked once
 } ecd_store_unit;
 
 typedef struct ecd_store_block {
@@ -42,7 +41,7 @@ typedef struct ecd_store_block {
     bool resident;
     bool planned; // the plan decides about it: it has weights that are mapped from a file
     ecd_block_kind kind;
-    uint64_t buffer_bytes; // of its coded units, and of raw ones beside them if streamed; 0: nothing to decode
+    uint64_t buffer_bytes; // of its coded units; 0: nothing to decode before it is lent
     uint64_t slot_bytes;   // streamed: that it is read into
     int rank;              // among the blocks that need decoding or reading, -1 for others
     int buffer;            // that holds it or is being filled with it, -1 for none
@@ -160,6 +159,8 @@ void *ecd_store_reader_main(void *store);
 // store_decode.c: brings a unit to its buffer's staging memory and points its view at it. Runs without the lock: the
 // buffer is being filled and nobody else has taken the unit.
 ecd_status ecd_store_decode(ecd_store *store, int unit, ecd_store_buffer *buffer, uint8_t *tables, ecd_diag *diag);
+// Lends a unit of a block that has no buffer as the ECF8 that lies at `from`, where it was read if `anew`.
+ecd_status ecd_store_lend_coded(ecd_store *store, int unit, const uint8_t *from, bool anew, ecd_diag *diag);
 
 // store_read.c
 enum { ECD_STORE_PIECE = 2 << 20 }; // bytes that a thread reads at once

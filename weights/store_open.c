@@ -148,7 +148,7 @@ static ecd_status fill_kept(ecd_store *store, ecd_store_unit *unit, uint8_t *to,
     return status;
 }
 
-static ecd_status fill_unit(ecd_store *store, int index, scratch *s, ecd_diag *diag)
+static ecd_status fill_unit(ecd_store *store, int index, bool lends_coded, scratch *s, ecd_diag *diag)
 {
     ecd_store_unit *unit = &store->units[index];
     const ecd_tensor *tensor = unit->tensor;
@@ -166,6 +166,8 @@ static ecd_status fill_unit(ecd_store *store, int index, scratch *s, ecd_diag *d
     ecd_status status = ECD_OK;
     if (weight->scale)
         status = put_f32(store, tensor->scale, s, weight->scale, diag);
+    if (unit->form == ECD_UNIT_CODED && lends_coded)
+        ecd_store_lend_coded(store, index, unit->own_blob ? unit->own_blob : tensor->data, false, diag);
     if (!status && unit->form == ECD_UNIT_KEPT)
         status = fill_kept(store, unit, (uint8_t *)(uintptr_t)weight->data, s, diag);
     return status;
@@ -210,8 +212,12 @@ ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_
         status = ecd_store_allocate(store, diag);
     if (!status)
         status = make_scratch(store, &s, diag);
-    for (int i = 0; !status && i < store->unit_count; i++)
-        status = fill_unit(store, i, &s, diag);
+    for (int b = 0; b < store->block_count; b++) {
+        const ecd_store_block *block = &store->blocks[b];
+        bool lends_coded = block->kind == ECD_BLOCK_DECODED && !block->buffer_bytes;
+        for (int i = block->first; !status && i < block->first + block->count; i++)
+            status = fill_unit(store, i, lends_coded, &s, diag);
+    }
     if (!status)
         status = ecd_backend_check(store->be, diag);
     if (!status)

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { SLICE_ELEMENTS = 192 << 10 }; // of a weight that a thread of the backend decodes at once, about
+
 static bool is_matrix(const ecd_store_unit *unit)
 {
     return unit->form == ECD_UNIT_VIEW || unit->form == ECD_UNIT_CODED;
@@ -15,6 +17,7 @@ static bool lies_in_file(const ecd_store_unit *unit)
            t->offset_bytes <= t->file->size_bytes && t->data == t->file->data + t->offset_bytes;
 }
 
+// Of the block's ECF8 expanded.
 static uint64_t coded_buffer_bytes(const ecd_store *store, const ecd_store_block *block)
 {
     uint64_t sum = 0;
@@ -61,7 +64,7 @@ static uint64_t with_neighbours(uint64_t mapped_bytes)
 static void measure_block(const ecd_store *store, const ecd_store_block *block, ecd_block_size *out)
 {
     bool coded = false, streams = store->be->host_memory, raw_mode = store->options.mode == ECD_WEIGHTS_RAW;
-    uint64_t views = 0, blobs = 0, raw_buffer = 0;
+    uint64_t views = 0, blobs = 0, expanded = coded_buffer_bytes(store, block);
     *out = (ecd_block_size){0};
     for (int i = block->first; i < block->first + block->count; i++) {
         const ecd_store_unit *unit = &store->units[i];
@@ -77,20 +80,17 @@ static void measure_block(const ecd_store *store, const ecd_store_block *block, 
         }
         if (unit->form == ECD_UNIT_VIEW) {
             views += ecd_store_page_bytes(t->offset_bytes, t->size_bytes);
-            raw_buffer += ecd_store_aligned(unit->decoded_bytes);
             continue;
         }
         coded = true;
         blobs += held_coded(unit);
         out->decoded_bytes += unit->decoded_bytes;
     }
-    out->buffer_bytes = coded_buffer_bytes(store, block);
-    out->ready_bytes = with_neighbours(views) + out->buffer_bytes;
+    out->buffer_bytes = store->be->host_memory ? 0 : expanded; // else operations decode what they use
+    out->ready_bytes = with_neighbours(views) + expanded;
     out->coded_bytes = coded && !raw_mode ? with_neighbours(views + blobs) : 0;
     if (!streams || (coded && raw_mode))
         out->slot_bytes = 0;
-    else if (coded) // raw tensors are copied beside the decoded ones, so that the slot is free again
-        out->buffer_bytes += raw_buffer;
 }
 
 static double products_of(const ecd_store *store)
@@ -104,11 +104,11 @@ static double products_of(const ecd_store *store)
     return sum * (double)(store->options.rows > 0 ? store->options.rows : 1);
 }
 
-// What the store holds whatever the plan: vectors, scales, resident blocks, tables, and the pages of the ECF8 that is
-// being decoded for good.
+// What the store holds whatever the plan: vectors, scales, resident blocks, tables, the slices that operations decode, and
+// the pages of the ECF8 that is being decoded for good.
 static uint64_t fixed_bytes(const ecd_store *store)
 {
-    uint64_t sum = ECD_STORE_DECODERS * (uint64_t)ECF8_DECODER_MAX_BYTES, decoding = 0;
+    uint64_t sum = ECD_STORE_DECODERS * (uint64_t)ECF8_DECODER_MAX_BYTES, decoding = 0, slice = 0;
     for (int b = 0; b < store->block_count; b++) {
         const ecd_store_block *block = &store->blocks[b];
         for (int i = block->first; i < block->first + block->count; i++) {
@@ -120,11 +120,13 @@ static uint64_t fixed_bytes(const ecd_store *store)
                 sum += ecd_store_aligned(unit->decoded_bytes);
             else if (unit->form == ECD_UNIT_VIEW && !block->planned)
                 sum += ecd_store_page_bytes(unit->tensor->offset_bytes, unit->tensor->size_bytes);
-            else if (unit->form == ECD_UNIT_CODED && held_coded(unit) > decoding)
-                decoding = held_coded(unit);
+            if (unit->form == ECD_UNIT_CODED) {
+                decoding = held_coded(unit) > decoding ? held_coded(unit) : decoding;
+                slice = SLICE_ELEMENTS * ecd_dtype_size(unit->tensor->dtype);
+            }
         }
     }
-    return sum + decoding;
+    return sum + decoding + slice * (uint64_t)store->be->threads;
 }
 
 static ecd_status refuse(const ecd_store *store, const ecd_plan *least, uint64_t fixed, bool raw_of_coded,
@@ -202,11 +204,11 @@ static void decide_by_options(ecd_store *store, const choice *c)
         c->kinds[i] = coded ? ECD_BLOCK_DECODED : ECD_BLOCK_READY;
         plan->counts[c->kinds[i]]++;
         plan->held_bytes += coded ? c->sizes[i].coded_bytes : c->sizes[i].ready_bytes;
-        uint64_t buffer = coded_buffer_bytes(store, &store->blocks[c->index[i]]);
+        uint64_t buffer = c->sizes[i].buffer_bytes;
         plan->buffer_bytes = buffer > plan->buffer_bytes ? buffer : plan->buffer_bytes;
     }
     int wanted = store->options.buffers > 0 ? store->options.buffers : 2, coded = plan->counts[ECD_BLOCK_DECODED];
-    plan->buffers = wanted < coded ? wanted : coded;
+    plan->buffers = !plan->buffer_bytes ? 0 : wanted < coded ? wanted : coded;
     plan->memory_bytes = plan->held_bytes + plan->buffer_bytes * (uint64_t)plan->buffers;
 }
 
@@ -215,6 +217,7 @@ static void place_block(ecd_store *store, int index)
 {
     ecd_store_block *block = &store->blocks[index];
     bool streamed = block->kind == ECD_BLOCK_STREAMED, coded = false;
+    bool expands = block->kind == ECD_BLOCK_READY || !store->be->host_memory;
     for (int i = block->first; i < block->first + block->count; i++)
         coded = coded || store->units[i].form == ECD_UNIT_CODED;
     block->buffer_bytes = 0;
@@ -222,7 +225,7 @@ static void place_block(ecd_store *store, int index)
         ecd_store_unit *unit = &store->units[i];
         if (streamed && unit->form == ECD_UNIT_VIEW)
             unit->form = ECD_UNIT_READ;
-        if (unit->form == ECD_UNIT_CODED || (unit->form == ECD_UNIT_READ && coded)) {
+        if (unit->form == ECD_UNIT_CODED && expands) {
             unit->buffer_offset = block->buffer_bytes;
             block->buffer_bytes += ecd_store_aligned(unit->decoded_bytes);
         }

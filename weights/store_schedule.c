@@ -107,11 +107,10 @@ static void claim_buffer(ecd_store *store, ecd_store_buffer *buffer, int block)
 // The buffer's next unit that wants decoding, or -1; after a fault there is none.
 static int take_unit(const ecd_store *store, ecd_store_work *work)
 {
-    bool streamed = store->blocks[work->block].kind == ECD_BLOCK_STREAMED;
     while (has_units(work)) {
         int unit = work->next++;
         ecd_unit_form form = store->units[unit].form;
-        if (form == ECD_UNIT_CODED || (streamed && form == ECD_UNIT_READ))
+        if (form == ECD_UNIT_CODED)
             return unit;
     }
     return -1;
@@ -403,12 +402,18 @@ static bool advance_buffer(ecd_store *store, int index, ecd_status *status, ecd_
     return false;
 }
 
-static void lend_slot(ecd_store *store, const ecd_store_block *block)
+static ecd_status lend_slot(ecd_store *store, const ecd_store_block *block, ecd_diag *diag)
 {
     const ecd_store_slot *slot = &store->slots[block->slot];
-    for (int i = block->first; i < block->first + block->count; i++)
-        if (store->units[i].form == ECD_UNIT_READ)
-            store->weights[i].data = ecd_store_slot_data(&store->units[i], slot);
+    ecd_status status = ECD_OK;
+    for (int i = block->first; i < block->first + block->count && !status; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        if (unit->form == ECD_UNIT_READ)
+            store->weights[i].data = ecd_store_slot_data(unit, slot);
+        else if (unit->form == ECD_UNIT_CODED)
+            status = ecd_store_lend_coded(store, i, ecd_store_slot_data(unit, slot), true, diag);
+    }
+    return status;
 }
 
 ecd_status ecd_store_obtain(ecd_store *store, int index, ecd_diag *diag)
@@ -418,9 +423,7 @@ ecd_status ecd_store_obtain(ecd_store *store, int index, ecd_diag *diag)
     if (is_lent_as_read(block)) {
         while (!advance_slot(store, index, &status, diag))
             continue;
-        if (!status)
-            lend_slot(store, block);
-        return status;
+        return status ? status : lend_slot(store, block, diag);
     }
     while (!advance_buffer(store, index, &status, diag))
         continue;

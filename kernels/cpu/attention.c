@@ -55,7 +55,7 @@ static void pack_values(const job *j, const char *v, int64_t keys, float *to)
 static void pack_block(const job *j, block *b, const void *k, const void *v)
 {
     int64_t dim = j->op->head_dim;
-    ecd_pack pack = {j->act, k, j->k_stride, false};
+    ecd_pack pack = {j->act, k, j->k_stride, false, 0};
     for (int64_t n = 0; n < b->keys; n += PANEL)
         ECD_NAME(pack_panel)(&pack, NULL, n, b->keys, 0, dim, b->k + n * dim);
     pack_values(j, v, b->keys, b->v);

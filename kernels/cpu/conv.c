@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "kernels/coded.h"
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/shape.h"
@@ -23,11 +24,8 @@ static void keep_rows(ecd_backend *be, ecd_conv_weight *w)
         }
 }
 
-ecd_conv_weight *ECD_NAME(conv_prepare)(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
-                                        const float *bias)
+static ecd_conv_weight *prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w, const float *bias)
 {
-    if (!ecd_shape_conv_weight(be, shape, w))
-        return NULL;
     int64_t in = shape->in_channels, taps = w->cols / in, panels = (w->rows + PANEL - 1) / PANEL;
     size_t padded = (size_t)(panels * PANEL);
     size_t size = (2 * padded + padded * (size_t)w->cols) * sizeof(float);
@@ -55,6 +53,18 @@ ecd_conv_weight *ECD_NAME(conv_prepare)(ecd_backend *be, const ecd_conv_shape *s
     free(row);
     if (ecd_cpu_wants_onednn(be))
         keep_rows(be, packed);
+    return packed;
+}
+
+ecd_conv_weight *ECD_NAME(conv_prepare)(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
+                                        const float *bias)
+{
+    ecd_weight elements;
+    void *memory;
+    if (!ecd_shape_conv_weight(be, shape, w))
+        return NULL;
+    ecd_conv_weight *packed = ecd_coded_expand(be, w, &elements, &memory) ? prepare(be, shape, &elements, bias) : NULL;
+    free(memory);
     return packed;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cpu.h"
+#include "codec/ecf8.h"
 #include "kernels/backends.h"
 #include "kernels/cpu/conv_weight.h"
 #include "kernels/cpu/layout.h"
@@ -81,6 +82,7 @@ static void close_cpu(ecd_backend *be)
     ecd_pool_close(cpu->pool);
     ecd_onednn_close(cpu->onednn);
     free(cpu->scratch);
+    free(cpu->tables);
     free(cpu);
 }
 
@@ -92,6 +94,7 @@ static ecd_backend_ops level_ops(ecd_cpu_level level)
         .upload = ecd_host_copy,
         .download = ecd_host_copy,
         .copy = ecd_host_copy,
+        .expand = ecd_host_expand,
         .patchify = ecd_cpu_patchify,
         .unpatchify = ecd_cpu_unpatchify,
         .conv_free = ecd_cpu_conv_free,
@@ -115,8 +118,13 @@ static ecd_backend_ops level_ops(ecd_cpu_level level)
 ecd_status ecd_cpu_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
 {
     ecd_cpu_backend *cpu = calloc(1, sizeof *cpu);
-    if (!cpu)
-        return ecd_fail_memory(diag, sizeof *cpu, "the cpu backend");
+    void *tables = malloc(ECF8_DECODER_MAX_BYTES);
+    if (!cpu || !tables) {
+        free(cpu);
+        free(tables);
+        return ecd_fail_memory(diag, sizeof *cpu + ECF8_DECODER_MAX_BYTES, "the cpu backend");
+    }
+    cpu->tables = tables;
     ecd_cpu_level level = ecd_cpu();
     cpu->onednn = ecd_onednn_open(level, options->threads);
     // BF16 products pay where the CPU has them and oneDNN uses them; own kernels widen BF16 to f32 and gain nothing.
@@ -138,6 +146,7 @@ ecd_status ecd_cpu_open(const ecd_backend_options *options, ecd_backend **out, e
     ecd_status status = ecd_pool_open(options->threads, &cpu->pool, diag);
     if (status != ECD_OK) {
         ecd_onednn_close(cpu->onednn);
+        free(cpu->tables);
         free(cpu);
         return status;
     }

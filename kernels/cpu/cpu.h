@@ -13,6 +13,7 @@ typedef struct ecd_cpu_backend {
     ecd_pool *pool;
     char *scratch;        // threads pieces of scratch_bytes, grown on first use of a larger shape
     size_t scratch_bytes; // a thread
+    void *tables;         // ECF8_DECODER_MAX_BYTES: of the ECF8 weight that is being used
     ecd_backend_ops ops;    // the level's table
     uint64_t held_bytes;  // packed convolution weights
     ecd_onednn *onednn;   // NULL: own kernels alone

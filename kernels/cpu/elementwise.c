@@ -1,3 +1,4 @@
+#include "kernels/cpu/coded.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/widen.h"
 #include "kernels/shape.h"
@@ -58,11 +59,21 @@ void ECD_NAME(to_f32)(ecd_backend *be, const void *x, int64_t count, float *out)
 
 void ECD_NAME(add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
 {
+    ecd_cpu_decode decode;
     if (!ecd_shape_rows(be, table, ids, count))
         return;
-    ecd_pack rows = {table->dtype, table->data, table->cols, false};
+    size_t row_bytes = (size_t)table->cols * vsize(table->dtype);
+    if (table->coded && (!ecd_cpu_reserve(be, row_bytes) || !ecd_cpu_decode_begin(be, table, &decode)))
+        return;
     const ecd_weight *scaled = ecd_block_scaled(table);
     for (int64_t i = 0; i < count; i++) {
+        ecd_pack rows = {table->dtype, table->data, table->cols, false, 0};
+        if (table->coded) {
+            rows.data = ecd_cpu_scratch(be, 0);
+            rows.first = ids[i];
+            if (!ecd_cpu_decode_rows(&decode, ids[i], 1, ecd_cpu_scratch(be, 0)))
+                break;
+        }
         vf scale = vsplat(ecd_weight_row_scale(table, ids[i]));
         float *to = out + i * table->cols;
         for (int64_t k = 0; k < table->cols; k += LANES) {
@@ -71,4 +82,6 @@ void ECD_NAME(add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t 
             vstore_some(ECD_F32, to + k, vload_some(ECD_F32, to + k, left) + v, left);
         }
     }
+    if (table->coded)
+        ecd_cpu_decode_end(be, &decode, false);
 }

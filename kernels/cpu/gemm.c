@@ -95,7 +95,7 @@ ALWAYS_INLINE void pack_type(ecd_dtype dtype, const ecd_pack *from, const ecd_we
     size_t size = vsize(dtype), stride = (size_t)from->stride * size;
     for (int64_t half = 0; half < PANEL; half += LANES) {
         int64_t i = 0, row = first + half;
-        const char *data = (const char *)from->data + (size_t)row * stride + (size_t)k * size;
+        const char *data = (const char *)from->data + (size_t)(row - from->first) * stride + (size_t)k * size;
         if (!scaled && !from->round && row + LANES <= rows)
             for (; i + LANES <= depth; i += LANES)
                 pack_square(dtype, data + (size_t)i * size, stride, panel + i * PANEL + half);

@@ -17,8 +17,8 @@ static int64_t pass_depth(int64_t cols)
     return ((cols + passes - 1) / passes + 15) / 16 * 16;
 }
 
-static void multiply_rows(const ecd_linear_job *j, int64_t first, int64_t width, int64_t row, int64_t rows,
-                          float *scratch)
+static void multiply_rows(const ecd_linear_job *j, const ecd_pack *pack, int64_t first, int64_t width, int64_t row,
+                          int64_t rows, float *scratch)
 {
     const ecd_weight *w = j->op->w;
     float *sums = scratch, *panel = sums + ROWS * SLICE, *copies = panel + PANEL * DEPTH;
@@ -30,7 +30,7 @@ static void multiply_rows(const ecd_linear_job *j, int64_t first, int64_t width,
         int64_t depth = w->cols - k < pass ? w->cols - k : pass, stride = COPIED;
         const float *x = ecd_linear_rows(j, row, rows, k, depth, copy, copies, &stride);
         for (int64_t n = 0; n < width; n += PANEL) {
-            ECD_NAME(pack_panel)(&j->pack, ecd_block_scaled(w), first + n, w->rows, k, depth, panel);
+            ECD_NAME(pack_panel)(pack, ecd_block_scaled(w), first + n, w->rows, k, depth, panel);
             ECD_NAME(gemm_panel)(rows, depth, x, stride, panel, sums + n, SLICE);
         }
     }
@@ -39,17 +39,36 @@ static void multiply_rows(const ecd_linear_job *j, int64_t first, int64_t width,
 static void run_part(void *context, int64_t part, int thread)
 {
     const ecd_linear_job *j = context;
-    const ecd_weight *w = j->op->w;
+    ecd_linear_slice s;
     float *scratch = ecd_cpu_scratch(j->be, thread);
-    int64_t first = part / j->chunks * j->slice, begin = part % j->chunks * j->chunk;
-    int64_t channels = w->rows - first < j->slice ? w->rows - first : j->slice;
-    int64_t end = begin + j->chunk < j->rows ? begin + j->chunk : j->rows;
-    for (int64_t row = begin; row < end; row += ROWS) {
-        int64_t rows = end - row < ROWS ? end - row : ROWS;
-        multiply_rows(j, first, channels, row, rows, scratch);
-        for (int64_t r = 0; r < rows; r++)
-            ecd_linear_store(j, scratch + r * SLICE, row + r, first, channels);
+    int64_t begin = part % j->chunks * j->chunk, end = begin + j->chunk < j->rows ? begin + j->chunk : j->rows;
+    if (!ecd_linear_slice_of(j, part / j->chunks, (char *)scratch, &s))
+        return;
+    for (int64_t row = begin; row < end; row += ROWS)
+        for (int64_t n = 0; n < s.channels; n += SLICE) {
+            int64_t rows = end - row < ROWS ? end - row : ROWS;
+            int64_t first = s.first + n, channels = s.channels - n < SLICE ? s.channels - n : SLICE;
+            multiply_rows(j, &s.pack, first, channels, row, rows, scratch);
+            for (int64_t r = 0; r < rows; r++)
+                ecd_linear_store(j, scratch + r * SLICE, row + r, first, channels);
+        }
+}
+
+// How the work is cut decides nothing about the bits: two parts a thread, equally many for each, rows only if channels
+// are few. The number of slices.
+static int64_t cut_work(ecd_linear_job *j)
+{
+    int64_t threads = j->be->threads, channels = j->op->w->rows, slices = j->cut.parts;
+    if (!j->op->w->coded) {
+        int64_t parts = (channels + SLICE - 1) / SLICE;
+        parts = parts < 2 * threads ? 2 * threads : (parts + threads - 1) / threads * threads;
+        j->slice = ((channels + parts - 1) / parts + PANEL - 1) / PANEL * PANEL;
+        slices = (channels + j->slice - 1) / j->slice;
     }
+    while (slices * j->chunks < 2 * threads && j->rows > 2 * ROWS * j->chunks)
+        j->chunks *= 2;
+    j->chunk = (j->rows + j->chunks - 1) / j->chunks;
+    return slices;
 }
 
 void ECD_NAME(linear)(ecd_backend *be, const ecd_linear *op)
@@ -57,25 +76,23 @@ void ECD_NAME(linear)(ecd_backend *be, const ecd_linear *op)
     if (!ecd_shape_linear(be, op))
         return;
     const ecd_weight *w = op->w;
-    ecd_linear_job j = {be, op, ecd_pack_of(w, be->compute), op->pictures * op->rows,
-                        ecd_stride_or(op->x_stride, w->cols), ecd_stride_or(op->out_stride, w->rows), SLICE, 0, 1};
+    ecd_linear_job j = {.be = be,
+                        .op = op,
+                        .pack = ecd_pack_of(w, be->compute),
+                        .rows = op->pictures * op->rows,
+                        .x_stride = ecd_stride_or(op->x_stride, w->cols),
+                        .out_stride = ecd_stride_or(op->out_stride, w->rows),
+                        .chunks = 1};
+    if (j.rows < 1)
+        return;
     if (op->rows <= ECD_LINEAR_SMALL) {
-        if (j.rows > 0)
-            ECD_NAME(linear_small)(&j);
+        ECD_NAME(linear_small)(&j);
         return;
     }
-    if (j.rows > 0 && ecd_cpu_wants_onednn(be) && ECD_NAME(linear_library)(&j))
+    if (ecd_cpu_wants_onednn(be) && ECD_NAME(linear_library)(&j))
         return;
-    // How the work is cut decides nothing about the bits: two parts a thread, equally many for each, rows only if
-    // channels are few.
-    int64_t threads = be->threads, parts = (w->rows + SLICE - 1) / SLICE;
-    parts = parts < 2 * threads ? 2 * threads : (parts + threads - 1) / threads * threads;
-    j.slice = ((w->rows + parts - 1) / parts + PANEL - 1) / PANEL * PANEL;
-    int64_t slices = (w->rows + j.slice - 1) / j.slice;
-    while (slices * j.chunks < 2 * threads && j.rows > 2 * ROWS * j.chunks)
-        j.chunks *= 2;
-    j.chunk = (j.rows + j.chunks - 1) / j.chunks;
-    size_t floats = (size_t)(ROWS * SLICE + PANEL * DEPTH + ROWS * COPIED);
-    if (j.rows > 0 && ecd_cpu_reserve(be, floats * sizeof(float)))
-        ecd_pool_run(ecd_cpu_of(be)->pool, slices * j.chunks, run_part, &j);
+    if (w->coded)
+        j.cut = ecd_cpu_cut_of(w, PANEL, j.rows, be->threads);
+    int64_t slices = cut_work(&j);
+    ecd_linear_run(&j, slices, (size_t)(ROWS * SLICE + PANEL * DEPTH + ROWS * COPIED) * sizeof(float), run_part, &j);
 }

@@ -2,7 +2,7 @@
 #ifndef ECD_KERNELS_CPU_LINEAR_H
 #define ECD_KERNELS_CPU_LINEAR_H
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/coded.h"
 #include "kernels/cpu/widen.h"
 
 typedef struct ecd_linear_job {
@@ -10,7 +10,46 @@ typedef struct ecd_linear_job {
     const ecd_linear *op;
     ecd_pack pack;
     int64_t rows, x_stride, out_stride, slice, chunk, chunks; // a part: `slice` channels of `chunk` rows
+    ecd_cpu_decode *decode; // NULL: the weight's elements are there
+    ecd_cpu_cut cut;        // with `decode`, instead of `slice`
+    size_t decoded_at;      // bytes: where in a thread's scratch its slice is decoded to
 } ecd_linear_job;
+
+// A part's output channels, and where their weights lie.
+typedef struct ecd_linear_slice {
+    int64_t first, channels;
+    ecd_pack pack;
+} ecd_linear_slice;
+
+// False where decoding failed: the part is left out.
+static inline bool ecd_linear_slice_of(const ecd_linear_job *j, int64_t index, char *scratch, ecd_linear_slice *out)
+{
+    int64_t first = index * j->slice, left = j->op->w->rows - first;
+    *out = (ecd_linear_slice){first, left < j->slice ? left : j->slice, j->pack};
+    if (!j->decode)
+        return true;
+    out->first = out->pack.first = ecd_cpu_cut_at(&j->cut, index);
+    out->channels = ecd_cpu_cut_at(&j->cut, index + 1) - out->first;
+    out->pack.data = scratch + j->decoded_at;
+    return ecd_cpu_decode_rows(j->decode, out->first, out->channels, scratch + j->decoded_at);
+}
+
+// Runs the parts, `slices` of them times j->chunks, each with so much scratch and the room for what it decodes.
+static inline void ecd_linear_run(ecd_linear_job *j, int64_t slices, size_t scratch_bytes, ecd_pool_part run,
+                                  void *context)
+{
+    ecd_cpu_decode decode;
+    const ecd_weight *w = j->op->w;
+    j->decoded_at = (scratch_bytes + 63) / 64 * 64;
+    size_t decoded = w->coded ? (size_t)(ecd_cpu_cut_most(&j->cut) * w->cols) * vsize(w->dtype) : 0;
+    if (!ecd_cpu_reserve(j->be, j->decoded_at + decoded))
+        return;
+    if (w->coded && !ecd_cpu_decode_begin(j->be, w, j->decode = &decode))
+        return;
+    ecd_pool_run(ecd_cpu_of(j->be)->pool, slices * j->chunks, run, context);
+    if (w->coded)
+        ecd_cpu_decode_end(j->be, &decode, true);
+}
 
 ALWAYS_INLINE vf ecd_linear_finish(const ecd_linear *op, const ecd_epilogue epilogue, vf sum, const float *gate,
                                    int64_t channel, int64_t count)

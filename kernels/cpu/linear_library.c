@@ -17,26 +17,24 @@ static ecd_onednn_shape shape_of(const ecd_linear_job *j, int64_t channels)
     return (ecd_onednn_shape){act, j->op->rows, channels, j->op->w->cols, j->x_stride, SLICE};
 }
 
-static void widen_slice(const ecd_linear_job *j, int64_t first, int64_t channels, char *to)
+static void widen_slice(const ecd_linear_job *j, const ecd_pack *pack, int64_t first, int64_t channels, char *to)
 {
     const ecd_weight *w = j->op->w, *scaled = ecd_block_scaled(w);
     ecd_dtype act = ecd_cpu_act(j->be);
     for (int64_t row = first; row < first + channels; row++, to += (size_t)w->cols * vsize(act))
         for (int64_t k = 0; k < w->cols; k += LANES) {
             int64_t count = w->cols - k < LANES ? w->cols - k : LANES;
-            vstore_some(act, to + (size_t)k * vsize(act), ecd_widen(w->dtype, &j->pack, scaled, row, k, count), count);
+            vstore_some(act, to + (size_t)k * vsize(act), ecd_widen(w->dtype, pack, scaled, row, k, count), count);
         }
 }
 
-static void run_part(void *context, int64_t part, int thread)
+static void multiply(const slices *s, const ecd_pack *pack, int64_t first, int64_t channels, int thread)
 {
-    const slices *s = context;
     const ecd_linear_job *j = s->job;
     const ecd_linear *op = j->op;
     char *weights = ecd_cpu_scratch(j->be, thread);
     float *sums = (float *)(weights + s->weights_bytes);
-    int64_t first = part * SLICE, left = op->w->rows - first, channels = left < SLICE ? left : SLICE;
-    widen_slice(j, first, channels, weights);
+    widen_slice(j, pack, first, channels, weights);
     for (int64_t picture = 0; picture < op->pictures; picture++) {
         int64_t row = picture * op->rows;
         const char *x = (const char *)op->x + (size_t)(row * j->x_stride) * j->be->act_bytes;
@@ -47,22 +45,38 @@ static void run_part(void *context, int64_t part, int thread)
     }
 }
 
+static void run_part(void *context, int64_t part, int thread)
+{
+    const slices *s = context;
+    ecd_linear_slice slice;
+    if (!ecd_linear_slice_of(s->job, part, ecd_cpu_scratch(s->job->be, thread), &slice))
+        return;
+    for (int64_t n = 0; n < slice.channels; n += SLICE) {
+        int64_t left = slice.channels - n;
+        multiply(s, &slice.pack, slice.first + n, left < SLICE ? left : SLICE, thread);
+    }
+}
+
 bool ECD_NAME(linear_library)(ecd_linear_job *j)
 {
     ecd_onednn *library = ecd_cpu_of(j->be)->onednn;
-    int64_t channels = j->op->w->rows, tail = channels % SLICE;
+    const ecd_weight *w = j->op->w;
+    int64_t channels = w->rows, tail = channels % SLICE, parts = (channels + SLICE - 1) / SLICE;
     slices s = {.job = j};
     ecd_onednn_shape whole = shape_of(j, SLICE), last = shape_of(j, tail);
     if (channels >= SLICE && !(s.whole = ecd_onednn_product_of(library, &whole)))
         return false;
     if (tail && !(s.last = ecd_onednn_product_of(library, &last)))
         return false;
-    s.weights_bytes = ((size_t)(SLICE * j->op->w->cols) * j->be->act_bytes + 63) / 64 * 64;
+    s.weights_bytes = ((size_t)(SLICE * w->cols) * j->be->act_bytes + 63) / 64 * 64;
+    j->slice = SLICE;
+    if (w->coded) {
+        j->cut = ecd_cpu_cut_of(w, SLICE, j->rows, j->be->threads);
+        parts = j->cut.parts;
+    }
     // A whole vector past the sums: the last row of a cut slice is read in whole vectors.
     size_t sums_bytes = (size_t)(j->op->rows * SLICE + LANES) * sizeof(float);
-    if (!ecd_cpu_reserve(j->be, s.weights_bytes + sums_bytes))
-        return true; // the failure is kept
-    ecd_pool_run(ecd_cpu_of(j->be)->pool, (channels + SLICE - 1) / SLICE, run_part, &s);
+    ecd_linear_run(j, parts, s.weights_bytes + sums_bytes, run_part, &s);
     ecd_cpu_parts_done(j->be, "oneDNN failed to multiply");
     return true;
 }

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/coded.h"
 #include "kernels/ref/ref.h"
 #include "kernels/shape.h"
 
@@ -25,11 +26,8 @@ static void pack(ecd_conv_weight *packed, const ecd_weight *w, const float *bias
     }
 }
 
-ecd_conv_weight *ecd_ref_conv_prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
-                                      const float *bias)
+static ecd_conv_weight *prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w, const float *bias)
 {
-    if (!ecd_shape_conv_weight(be, shape, w))
-        return NULL;
     size_t count = (size_t)(w->rows * w->cols);
     size_t size = sizeof(ecd_conv_weight) + (count + 2 * (size_t)w->rows) * sizeof(float);
     ecd_conv_weight *packed = malloc(size);
@@ -47,6 +45,18 @@ ecd_conv_weight *ecd_ref_conv_prepare(ecd_backend *be, const ecd_conv_shape *sha
         packed = NULL;
     }
     free(row);
+    return packed;
+}
+
+ecd_conv_weight *ecd_ref_conv_prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
+                                      const float *bias)
+{
+    ecd_weight elements;
+    void *memory;
+    if (!ecd_shape_conv_weight(be, shape, w))
+        return NULL;
+    ecd_conv_weight *packed = ecd_coded_expand(be, w, &elements, &memory) ? prepare(be, shape, &elements, bias) : NULL;
+    free(memory);
     return packed;
 }
 

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/coded.h"
 #include "kernels/ref/ref.h"
 #include "kernels/shape.h"
 
@@ -79,10 +80,8 @@ static void multiply_row(const ecd_linear *op, int64_t row, int64_t first, float
     }
 }
 
-void ecd_ref_linear(ecd_backend *be, const ecd_linear *op)
+static void multiply(ecd_backend *be, const ecd_linear *op)
 {
-    if (!ecd_shape_linear(be, op))
-        return;
     size_t cols = (size_t)op->w->cols;
     float *scratch = malloc(cols * (SLICE + 1) * sizeof *scratch);
     if (!scratch) {
@@ -98,10 +97,22 @@ void ecd_ref_linear(ecd_backend *be, const ecd_linear *op)
     free(scratch);
 }
 
-void ecd_ref_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
+void ecd_ref_linear(ecd_backend *be, const ecd_linear *op)
 {
-    if (!ecd_shape_rows(be, table, ids, count))
+    ecd_weight elements;
+    void *memory;
+    if (!ecd_shape_linear(be, op))
         return;
+    if (ecd_coded_expand(be, op->w, &elements, &memory)) {
+        ecd_linear expanded = *op;
+        expanded.w = &elements;
+        multiply(be, &expanded);
+    }
+    free(memory);
+}
+
+static void add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
+{
     float *row = malloc((size_t)table->cols * sizeof *row);
     if (!row) {
         ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a row of %lld channels", (long long)table->cols);
@@ -113,4 +124,15 @@ void ecd_ref_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *i
             out[i * table->cols + k] += row[k] * ecd_weight_row_scale(table, ids[i]);
     }
     free(row);
+}
+
+void ecd_ref_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
+{
+    ecd_weight elements;
+    void *memory;
+    if (!ecd_shape_rows(be, table, ids, count))
+        return;
+    if (ecd_coded_expand(be, table, &elements, &memory))
+        add_rows(be, &elements, ids, count, out);
+    free(memory);
 }

@@ -21,6 +21,7 @@ static const ecd_backend_ops ref_ops = {
     .upload = ecd_host_copy,
     .download = ecd_host_copy,
     .copy = ecd_host_copy,
+    .expand = ecd_host_expand,
     .linear = ecd_ref_linear,
     .norm = ecd_ref_norm,
     .attention = ecd_ref_attention,

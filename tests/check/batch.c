@@ -75,10 +75,10 @@ static void check_forms(ecd_check *check, int64_t rows, int64_t cols, int64_t ch
         brain[i] = ecd_to_bf16(wide[i]);
     }
     ecd_check_as_act(check->one, values, (size_t)(2 * rows * cols), x);
-    const ecd_weight forms[] = {{ECD_E4M3, bytes, channels, cols, ECD_SCALE_NONE, NULL},
-                                {ECD_F32, wide, channels, cols, ECD_SCALE_NONE, NULL},
-                                {ECD_F16, half, channels, cols, ECD_SCALE_NONE, NULL},
-                                {ECD_BF16, brain, channels, cols, ECD_SCALE_NONE, NULL}};
+    const ecd_weight forms[] = {{ECD_E4M3, bytes, channels, cols, ECD_SCALE_NONE, NULL, NULL},
+                                {ECD_F32, wide, channels, cols, ECD_SCALE_NONE, NULL, NULL},
+                                {ECD_F16, half, channels, cols, ECD_SCALE_NONE, NULL, NULL},
+                                {ECD_BF16, brain, channels, cols, ECD_SCALE_NONE, NULL, NULL}};
     for (int i = 0; i < 4; i++) {
         ecd_linear op = {.w = &forms[i], .pictures = 2, .rows = rows, .x = x, .out = i ? other : first, .out_f32 = true};
         check->two->ops->linear(check->two, &op);

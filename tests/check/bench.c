@@ -11,7 +11,7 @@ static void time_linear(ecd_backend *be, int64_t rows, int64_t cols, int64_t cha
     uint8_t *data = malloc((size_t)(cols * channels));
     for (int64_t i = 0; i < cols * channels; i++)
         data[i] = (uint8_t)(0x20 + i * 7 % 23);
-    ecd_weight w = {ECD_E4M3, data, channels, cols, ECD_SCALE_NONE, NULL};
+    ecd_weight w = {ECD_E4M3, data, channels, cols, ECD_SCALE_NONE, NULL, NULL};
     ecd_linear op = {.w = &w, .pictures = 1, .rows = rows, .x = x, .out = out};
     double best = 1e9;
     for (int i = 0; i < 12; i++) {
@@ -32,7 +32,7 @@ static void time_conv(ecd_backend *be, int64_t side, int64_t in, int64_t out_cha
     ecd_conv_shape shape = {in, out_channels, 3, 1, 1, 1};
     float *weights = calloc((size_t)(9 * in * out_channels), 4);
     char *x = calloc((size_t)(side * side * in), 4), *out = calloc((size_t)(side * side * out_channels), 4);
-    ecd_weight w = {ECD_F32, weights, out_channels, 9 * in, ECD_SCALE_NONE, NULL};
+    ecd_weight w = {ECD_F32, weights, out_channels, 9 * in, ECD_SCALE_NONE, NULL, NULL};
     ecd_conv op = {.w = be->ops->conv_prepare(be, &shape, &w, NULL), .height = side, .width = side, .x = x, .out = out};
     double best = 1e9;
     for (int i = 0; i < 6; i++) {

@@ -106,7 +106,7 @@ static void check_add_rows(ecd_check *check)
                     memcpy(data + e * size,
                            size == 4 ? (void *)&values[e] : size == 2 ? (void *)&half : (void *)&byte, size);
                 }
-                table_case c = {{dtype, data, 200, widths[i], kind, kind ? scales : NULL}, ids, 5};
+                table_case c = {{dtype, data, 200, widths[i], kind, kind ? scales : NULL, NULL}, ids, 5};
                 size_t count = 5 * (size_t)widths[i];
                 ecd_check_run(check, &(ecd_check_case){"add_rows", run_add_rows, &c, x, false, false, count, count});
                 free(values);

@@ -97,7 +97,7 @@ static void check_shape(ecd_check *check, shape s, ecd_dtype dtype, ecd_scale_ki
         if (s.rows > 2)
             x[2 * x_stride] = INFINITY;
     }
-    ecd_weight w = {dtype, data.data, s.channels, s.cols, kind, kind ? vectors + s.channels : NULL};
+    ecd_weight w = {dtype, data.data, s.channels, s.cols, kind, kind ? vectors + s.channels : NULL, NULL};
     static const ecd_epilogue epilogues[] = {ECD_EPILOGUE_NONE, ECD_EPILOGUE_GELU_TANH, ECD_EPILOGUE_SILU,
                                              ECD_EPILOGUE_RESIDUAL, ECD_EPILOGUE_QUICK_GELU, ECD_EPILOGUE_MULTIPLY};
     ecd_linear op = {.w = &w, .bias = variant ? vectors : NULL, .pictures = s.pictures, .rows = s.rows,

@@ -129,6 +129,7 @@ int main(int argc, char **argv)
             if (!plain && !onednn && open_levels(&check, compute))
                 return 1;
             ecd_check_all(&check);
+            ecd_check_coded(&check);
         }
         close_all(&check);
         check.level_count = 0;

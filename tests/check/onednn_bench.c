@@ -81,7 +81,7 @@ static void race_linear(ecd_backend *be, int64_t m, int64_t k, int64_t n)
     uint8_t *data = malloc((size_t)(k * n));
     for (int64_t i = 0; i < k * n; i++)
         data[i] = (uint8_t)(0x20 + i % 23);
-    ecd_weight weight = {ECD_E4M3, data, n, k, ECD_SCALE_NONE, NULL};
+    ecd_weight weight = {ECD_E4M3, data, n, k, ECD_SCALE_NONE, NULL, NULL};
     ecd_linear op = {.w = &weight, .pictures = 1, .rows = m, .x = in, .out = out};
     for (int i = 0; i < 60; i++) {
         run_theirs(&r);
@@ -113,7 +113,7 @@ static void race_conv(ecd_backend *be, int64_t side, int64_t in, int64_t channel
     ecd_conv_shape shape = {in, channels, 3, 1, 1, 1};
     float *weights = calloc((size_t)(9 * in * channels), 4);
     float *from = calloc((size_t)(side * side * in), 4), *to = calloc((size_t)(side * side * channels), 4);
-    ecd_weight weight = {ECD_F32, weights, channels, 9 * in, ECD_SCALE_NONE, NULL};
+    ecd_weight weight = {ECD_F32, weights, channels, 9 * in, ECD_SCALE_NONE, NULL, NULL};
     ecd_conv_weight *packed = be->ops->conv_prepare(be, &shape, &weight, NULL);
     ecd_conv op = {.w = packed, .height = side, .width = side, .x = from, .out = to};
     for (int i = 0; i < 25; i++) {

@@ -115,15 +115,34 @@ void close_store(opened *o)
     ecd_backend_close(o->be);
 }
 
-void check_block(const model *m, int b, const ecd_block *got)
+ecd_status expand_weight(const opened *o, const ecd_weight *weight, void *elements, ecd_diag *diag)
+{
+    o->be->ops->expand(o->be, weight, elements);
+    ecd_status status = ecd_backend_check(o->be, diag);
+    o->be->failure.status = ECD_OK;
+    return status;
+}
+
+static void check_weight(const opened *o, const ecd_weight *weight, const void *expected, size_t size)
+{
+    ecd_diag diag = {0};
+    void *elements = malloc(size);
+    assert_non_null(elements);
+    assert_int_equal(weight->rows * weight->cols * (int64_t)ecd_dtype_size(weight->dtype), size);
+    assert_int_equal(expand_weight(o, weight, elements, &diag), ECD_OK);
+    assert_memory_equal(elements, expected, size);
+    free(elements);
+}
+
+void check_block(const model *m, const opened *o, int b, const ecd_block *got)
 {
     assert_int_equal(got->weights[0].dtype, ECD_E4M3);
     assert_int_equal(got->weights[0].rows, ROWS);
     assert_int_equal(got->weights[0].cols, COLS);
     assert_int_equal(got->weights[0].scale_kind, ECD_SCALE_ROW);
-    assert_memory_equal(got->weights[0].data, m->fp8[b], sizeof m->fp8[b]);
+    check_weight(o, &got->weights[0], m->fp8[b], sizeof m->fp8[b]);
     assert_memory_equal(got->weights[0].scale, m->scale[b], sizeof m->scale[b]);
-    assert_memory_equal(got->weights[1].data, m->bf16[b], sizeof m->bf16[b]);
+    check_weight(o, &got->weights[1], m->bf16[b], sizeof m->bf16[b]);
     for (int i = 0; i < ROWS; i++)
         assert_true(got->vectors[2][i] == ecd_from_bf16(m->bias[b][i]));
     assert_null(got->vectors[3]);

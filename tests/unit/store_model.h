@@ -28,7 +28,9 @@ int tear_down_model(void **state);
 ecd_status open_store(const char *folder, ecd_store_options options, bool first_resident, opened *o, ecd_diag *diag);
 void close_store(opened *o);
 
-// Fails the test unless the block's weights are those of the model.
-void check_block(const model *m, int b, const ecd_block *got);
+// Fails the test unless the block's weights are those of the model. ECF8 is expanded by the store's backend.
+void check_block(const model *m, const opened *o, int b, const ecd_block *got);
+// Expands a weight by the store's backend, and forgets its failure, so that the next may be tried.
+ecd_status expand_weight(const opened *o, const ecd_weight *weight, void *elements, ecd_diag *diag);
 
 #endif

@@ -98,7 +98,7 @@ static ecd_store_report run(const model *m, const char *folder, ecd_store_option
             ecd_store_rest(o.store);
         assert_int_equal(ecd_store_acquire(o.store, step % BLOCKS, &block, &diag), ECD_OK);
         disturb();
-        check_block(m, step % BLOCKS, &block);
+        check_block(m, &o, step % BLOCKS, &block);
         ecd_store_release(o.store, step % BLOCKS);
     }
     ecd_store_report_get(o.store, &report);
@@ -193,6 +193,27 @@ static void aside(void **state)
     assert_false(report.together);
     assert_int_equal(report.plan.counts[ECD_BLOCK_READY], BLOCKS);
     assert_true(report.planned_bytes < all + all / 2 + (1 << 19));
+}
+
+// With the least budget there is one slot: a second block cannot be had while the first is held.
+static void too_many_held(void **state)
+{
+    const model *m = *state;
+    opened o;
+    ecd_diag diag = {0};
+    ecd_block block;
+    for (int coded = 0; coded < 2; coded++) {
+        ecd_store_options options = options_of(0);
+        options.budget_bytes = least_of(coded ? m->coded : m->raw, options);
+        assert_int_equal(open_store(coded ? m->coded : m->raw, options, false, &o, &diag), ECD_OK);
+        assert_int_equal(ecd_store_acquire(o.store, 0, &block, &diag), ECD_OK);
+        assert_int_equal(ecd_store_acquire(o.store, 1, &block, &diag), ECD_USAGE);
+        assert_int_equal(ecd_store_acquire(o.store, BLOCKS, &block, &diag), ECD_USAGE);
+        ecd_store_release(o.store, 0);
+        assert_int_equal(ecd_store_acquire(o.store, 1, &block, &diag), ECD_OK);
+        check_block(m, &o, 1, &block);
+        close_store(&o);
+    }
 }
 
 static void copy_folder(const char *from, const char *to)
@@ -378,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_budget),           cmocka_unit_test(decodes_once),
         cmocka_unit_test(raw_of_coded),           cmocka_unit_test(aside),
+        cmocka_unit_test(too_many_held),
         cmocka_unit_test(spoilt_files),           cmocka_unit_test(failing_disk),
         cmocka_unit_test(changed_before_opening), cmocka_unit_test(file_of_rates),
     };
