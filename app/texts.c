@@ -32,11 +32,6 @@ static const text_use *find_use(const char *transformer_class)
     return NULL;
 }
 
-bool ecd_texts_known(const char *transformer_class)
-{
-    return find_use(transformer_class) != NULL;
-}
-
 // model_index.json: "text_encoder": ["transformers", "CLIPTextModel"]; [null, null] where the folder has none.
 static ecd_status check_index(const ecd_model_folder *folder, const char *name, const char *expected, ecd_diag *diag)
 {
@@ -217,14 +212,6 @@ int64_t ecd_texts_tokens(const ecd_texts *texts)
         if (!texts->parts[i].pooled)
             return texts->parts[i].tokens;
     return 0;
-}
-
-uint64_t ecd_texts_held_bytes(const ecd_texts *texts)
-{
-    uint64_t sum = 0;
-    for (int i = 0; i < ECD_TEXTS_PARTS; i++)
-        sum += ecd_shelf_memory_bytes(&texts->parts[i].outputs);
-    return sum;
 }
 
 size_t ecd_texts_from_cache(const ecd_texts *texts)

@@ -13,9 +13,6 @@ enum { ECD_TEXTS_PARTS = 2, ECD_TEXTS_MAX_TOKENS = 512 }; // FluxPipeline takes 
 typedef struct ecd_texts ecd_texts;
 typedef struct ecd_tokenizer ecd_tokenizer;
 
-// Does a transformer of this class draw texts, with encoders that are known here?
-bool ecd_texts_known(const char *transformer_class);
-
 // The folder's tokenizers and its encoders' configs. max_tokens is the longest text of the encoder whose every token the
 // transformer sees. ECD_DATA for a folder that lacks a part, or whose parts do not fit the transformer.
 ecd_status ecd_texts_open(const ecd_model_folder *folder, const ecd_transformer_info *info, int64_t max_tokens,
@@ -50,7 +47,6 @@ typedef struct ecd_texts_reading {
 ecd_status ecd_texts_read(ecd_texts *texts, const ecd_texts_reading *reading, ecd_diag *diag);
 
 int64_t ecd_texts_tokens(const ecd_texts *texts);      // of a text, as ecd_pipeline_options wants them
-uint64_t ecd_texts_held_bytes(const ecd_texts *texts); // in memory
 size_t ecd_texts_from_cache(const ecd_texts *texts);   // outputs of an encoder that the cache had
 size_t ecd_texts_encoded(const ecd_texts *texts);      // and that were computed
 
