@@ -25,8 +25,9 @@ ecd_status ecd_generate_fail_picture(ecd_generate *g, size_t index, ecd_status s
         return status;
     picture->state = ECD_PICTURE_FAILED;
     g->first_failure = g->first_failure ? g->first_failure : status;
-    if (index && g->pictures[index - 1].line == picture->line && g->pictures[index - 1].state == ECD_PICTURE_FAILED)
-        return ECD_OK; // told with the line's first
+    bool again = index && g->pictures[index - 1].line == picture->line && g->pictures[index - 1].state == ECD_PICTURE_FAILED;
+    if (again && !diag->file[0])
+        return ECD_OK; // what is wrong with the line was told with its first; a file is each picture's own
     ecd_diag_format(diag, line, sizeof line);
     ecd_generate_clear_progress(g);
     fprintf(stderr, "ecdit: %s: line %zu: %s\n", g->settings.prompts, picture->line, line);
