@@ -159,6 +159,14 @@ typedef struct ecd_conv {
 
 typedef struct ecd_backend ecd_backend;
 
+// ECF8 containers of one block of a model, held and decoded by the backend. A container's weights come out in their own
+// type, as libecf8 decodes them, at out + out_offset_bytes (a multiple of 64).
+typedef struct ecd_decode_part {
+    const void *blob; // host memory, checked by its owner; needed only during decode_prepare
+    size_t blob_bytes, out_offset_bytes;
+} ecd_decode_part;
+typedef struct ecd_decode_plan ecd_decode_plan;
+
 typedef struct ecd_backend_ops {
     // Memory. alloc returns NULL (and keeps the failure) when memory is out; aligned to 64 bytes.
     void *(*alloc)(ecd_backend *be, size_t size_bytes);
@@ -202,6 +210,14 @@ typedef struct ecd_backend_ops {
     // f32 [channels, pixels] -> act [pixels, channels], and act or f32 [pixels, channels] -> f32 [channels, pixels].
     void (*to_channels_last)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out);
     void (*to_channels_first)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, float *out);
+
+    // Decoding where the weights lie, beside the operations; all NULL where the host decodes. Plans outlive no backend.
+    // decode begins once the operations called before it are done, and writes `out` (backend memory); those called after
+    // decode_join see it. With `verify` each tile's CRC is compared, and decode waits: the first damaged part, or -1.
+    ecd_decode_plan *(*decode_prepare)(ecd_backend *be, const ecd_decode_part *parts, int count); // NULL: failure kept
+    void (*decode_free)(ecd_backend *be, ecd_decode_plan *plan); // NULL is allowed
+    int (*decode)(ecd_backend *be, ecd_decode_plan *plan, void *out, bool verify);
+    void (*decode_join)(ecd_backend *be, ecd_decode_plan *plan);
 
     // Bytes that the backend itself holds (packed weights, scratch), for reports and plans.
     uint64_t (*memory_bytes)(const ecd_backend *be);

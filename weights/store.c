@@ -22,7 +22,8 @@ static ecd_status acquire_ranked(ecd_store *store, int index, ecd_diag *diag)
     bool there = is_there(store, block);
     uint64_t start = there ? 0 : ecd_now_ns();
     pthread_cond_broadcast(&store->work); // the blocks after it may be read and decoded from now
-    ecd_status status = ecd_store_obtain(store, index, diag);
+    ecd_status status =
+        store->on_device ? ecd_store_device_obtain(store, index, diag) : ecd_store_obtain(store, index, diag);
     if (!there)
         store->report.exposed_ns += ecd_now_ns() - start;
     if (status)
@@ -30,7 +31,7 @@ static ecd_status acquire_ranked(ecd_store *store, int index, ecd_diag *diag)
     ecd_store_buffer *buffer = status || block->buffer < 0 ? NULL : &store->buffers[block->buffer];
     pthread_mutex_unlock(&store->lock);
     // The backend is called on the caller's thread alone.
-    if (buffer && buffer->staging != buffer->memory && !buffer->uploaded) {
+    if (buffer && buffer->staging != buffer->memory && !buffer->uploaded && !store->on_device) {
         store->be->ops->upload(store->be, buffer->memory, buffer->staging, block->buffer_bytes);
         buffer->uploaded = true;
     }
@@ -121,6 +122,8 @@ static ecd_status start_thread(pthread_t *thread, void *(*body)(void *), ecd_sto
 static ecd_status start_threads(ecd_store *store, ecd_diag *diag)
 {
     ecd_status status = ECD_OK;
+    if (store->on_device)
+        return ECD_OK;
     if (!store->options.once)
         status = start_thread(&store->warmer, ecd_store_warm, store, &store->warmer_runs, diag);
     if (!status && store->options.read_ahead && store->buffer_count > 1)
@@ -174,6 +177,7 @@ void ecd_store_close(ecd_store *store)
     if (!store)
         return;
     stop_threads(store);
+    ecd_store_device_close(store);
     for (int i = 0; i < store->unit_count; i++)
         free(store->units[i].own_blob);
     for (int i = 0; i < store->file_count; i++)

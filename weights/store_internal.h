@@ -1,7 +1,7 @@
 // What the files of the store share. Opening: store_resolve.c finds and checks tensors, store_plan.c decides what
 // becomes of each block, store_open.c leads and fills, store_memory.c allocates. Use: store.c lends blocks,
 // store_schedule.c says what is decoded and read next and where to, store_decode.c decodes, store_read.c reads from
-// disk.
+// disk; store_device.c has a backend decode.
 #ifndef ECD_WEIGHTS_STORE_INTERNAL_H
 #define ECD_WEIGHTS_STORE_INTERNAL_H
 
@@ -47,6 +47,8 @@ typedef struct ecd_store_block {
     int buffer;            // that holds it or is being filled with it, -1 for none
     int slot;              // likewise
     int users;             // acquires not yet released; a block in use keeps its buffer and slot
+    ecd_decode_plan *device; // its ECF8 in the backend, which decodes it; NULL where the host decodes
+    bool device_proven;      // its CRCs have been compared there
 } ecd_store_block;
 
 typedef enum ecd_place_state {
@@ -121,6 +123,8 @@ struct ecd_store {
     int cursor;         // rank of the block acquired last, -1 before the first
     ecd_store_report report;
 
+    bool on_device; // every block that is decoded at each use is decoded by the backend: store_device.c, no threads
+
     pthread_t warmer; // walks the mapped weights so that they are in memory before compute wants them
     bool warmer_runs;
     atomic_bool warmer_stop;
@@ -155,6 +159,17 @@ ecd_status ecd_store_obtain(ecd_store *store, int block, ecd_diag *diag);
 void ecd_store_empty(ecd_store *store); // waits for works to end and forgets what they brought
 void *ecd_store_decoder_main(void *store);
 void *ecd_store_reader_main(void *store);
+
+// The buffer that a block wanted `ahead` uses from now may be decoded into, NULL if there is none; and makes it the block's.
+ecd_store_buffer *ecd_store_choose_buffer(ecd_store *store, int block, int ahead);
+void ecd_store_claim_buffer(ecd_store *store, ecd_store_buffer *buffer, int block);
+int ecd_store_block_ahead(const ecd_store *store, int ahead); // the block `ahead` uses from now
+
+// store_device.c: hands the ECF8 of blocks to a backend that decodes; and has block `block` decoded there, the next one
+// begun. Under the lock; the backend is called.
+ecd_status ecd_store_device_prepare(ecd_store *store, ecd_diag *diag);
+ecd_status ecd_store_device_obtain(ecd_store *store, int block, ecd_diag *diag);
+void ecd_store_device_close(ecd_store *store);
 
 // store_decode.c: brings a unit to its buffer's staging memory and points its view at it. Runs without the lock: the
 // buffer is being filled and nobody else has taken the unit.

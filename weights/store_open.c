@@ -219,6 +219,8 @@ ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_
             status = fill_unit(store, i, lends_coded, &s, diag);
     }
     if (!status)
+        status = ecd_store_device_prepare(store, diag);
+    if (!status)
         status = ecd_backend_check(store->be, diag);
     if (!status)
         count_bytes(store);

@@ -10,7 +10,7 @@ static int distance(const ecd_store *store, int block)
 }
 
 // A block `ahead` uses from now.
-static int block_ahead(const ecd_store *store, int ahead)
+int ecd_store_block_ahead(const ecd_store *store, int ahead)
 {
     return store->order[(store->cursor + ahead) % store->order_count];
 }
@@ -70,7 +70,7 @@ static bool has_units(const ecd_store_work *work)
 // A buffer to decode a block `ahead` uses from now into: its own, or an empty one, else the one that is wanted last.
 // With blocks used in turn that keeps the first buffers' blocks decoded and streams the others through two buffers,
 // where dropping the oldest would decode every block every time. NULL if all are in use or wanted sooner.
-static ecd_store_buffer *choose_buffer(ecd_store *store, int block, int ahead)
+ecd_store_buffer *ecd_store_choose_buffer(ecd_store *store, int block, int ahead)
 {
     ecd_store_buffer *best = NULL;
     int farthest = ahead;
@@ -95,7 +95,7 @@ static ecd_store_buffer *choose_buffer(ecd_store *store, int block, int ahead)
     return best;
 }
 
-static void claim_buffer(ecd_store *store, ecd_store_buffer *buffer, int block)
+void ecd_store_claim_buffer(ecd_store *store, ecd_store_buffer *buffer, int block)
 {
     if (buffer->work.state != ECD_PLACE_EMPTY)
         store->blocks[buffer->work.block].buffer = -1;
@@ -234,7 +234,7 @@ static ecd_store_buffer *unfinished_buffer(ecd_store *store)
 static ecd_store_buffer *decode_ahead(ecd_store *store)
 {
     for (int ahead = 1; ahead <= store->order_count; ahead++) {
-        int index = block_ahead(store, ahead);
+        int index = ecd_store_block_ahead(store, ahead);
         const ecd_store_block *block = &store->blocks[index];
         if (is_lent_as_read(block))
             continue;
@@ -246,9 +246,9 @@ static ecd_store_buffer *decode_ahead(ecd_store *store)
         }
         bool waits = block->kind == ECD_BLOCK_STREAMED &&
                      (block->slot < 0 || store->slots[block->slot].work.state != ECD_PLACE_READY);
-        ecd_store_buffer *buffer = waits ? NULL : choose_buffer(store, index, ahead);
+        ecd_store_buffer *buffer = waits ? NULL : ecd_store_choose_buffer(store, index, ahead);
         if (buffer)
-            claim_buffer(store, buffer, index);
+            ecd_store_claim_buffer(store, buffer, index);
         return buffer;
     }
     return NULL;
@@ -283,7 +283,7 @@ static ecd_store_slot *unfinished_slot(ecd_store *store)
 static ecd_store_slot *read_ahead(ecd_store *store)
 {
     for (int ahead = 1; ahead <= store->order_count; ahead++) {
-        int index = block_ahead(store, ahead);
+        int index = ecd_store_block_ahead(store, ahead);
         const ecd_store_block *block = &store->blocks[index];
         if (block->kind != ECD_BLOCK_STREAMED || block->slot >= 0 || block->buffer >= 0)
             continue;
@@ -388,8 +388,8 @@ static bool advance_buffer(ecd_store *store, int index, ecd_status *status, ecd_
         return *status != ECD_OK;
     if (!buffer && block->buffer >= 0) // the second thread was faster while the lock was given up
         return false;
-    if (!buffer && (buffer = choose_buffer(store, index, 0)))
-        claim_buffer(store, buffer, index);
+    if (!buffer && (buffer = ecd_store_choose_buffer(store, index, 0)))
+        ecd_store_claim_buffer(store, buffer, index);
     if (buffer && has_units(&buffer->work)) {
         fill(store, buffer, ECD_STORE_CALLER);
     } else if (buffer || any_filling(store)) {

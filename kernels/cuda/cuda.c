@@ -105,6 +105,7 @@ static void close_cuda(ecd_backend *be)
         ecd_cuda_free(be, cuda->scratch);
         cudaStreamSynchronize(stream_of(be));
     }
+    ecd_cuda_decode_close(cuda);
     ecd_cublaslt_close(cuda->cublaslt);
     ecd_cudnn_close(cuda->cudnn);
     if (cuda->stream)
@@ -125,6 +126,10 @@ static ecd_backend_ops *cuda_ops(ecd_cuda_backend *cuda)
         .conv_prepare = ecd_cuda_conv_prepare,
         .conv_free = ecd_cuda_conv_free,
         .conv = ecd_cuda_conv,
+        .decode_prepare = ecd_cuda_decode_prepare,
+        .decode_free = ecd_cuda_decode_free,
+        .decode = ecd_cuda_decode,
+        .decode_join = ecd_cuda_decode_join,
         .memory_bytes = memory_bytes,
         .close = close_cuda,
     };

@@ -1,8 +1,8 @@
 // The CUDA backend: what its host files share.
 //
 // cuda.c opens and closes it and moves memory; ops.c calls the kernels that need nothing but a launch; linear.c and conv.c
-// lead products and convolutions, whose libraries are called in cublaslt.c and cudnn.c alone. Kernels are the .cu files,
-// behind kernels.h.
+// lead products and convolutions, whose libraries are called in cublaslt.c and cudnn.c alone; decode.c holds ECF8 on the
+// device and decodes it there. Kernels are the .cu files, behind kernels.h.
 //
 // How the libraries are linked. The runtime is linked statically: it finds the driver (libcuda) by itself when it is first
 // called, so a program built with CUDA starts on a machine without one and says that there is no device. cuBLASLt and cuDNN
@@ -25,6 +25,8 @@ typedef struct ecd_cuda_backend {
     ecd_backend base;
     ecd_backend_ops ops;
     ecd_cuda_stream *stream; // all operations, in order
+    ecd_cuda_stream *decode_stream; // decoding beside them; NULL before the first plan
+    void *free_again;               // cudaEvent_t: operations that may read what is decoded over
     ecd_cublaslt *cublaslt;
     ecd_cudnn *cudnn;
     void *scratch; // device memory, grown at the first use of a larger shape; one operation's at a time
@@ -71,6 +73,11 @@ ecd_conv_weight *ecd_cuda_conv_prepare(ecd_backend *be, const ecd_conv_shape *sh
                                        const float *bias);
 void ecd_cuda_conv_free(ecd_backend *be, ecd_conv_weight *w);
 void ecd_cuda_conv(ecd_backend *be, const ecd_conv *op);
+ecd_decode_plan *ecd_cuda_decode_prepare(ecd_backend *be, const ecd_decode_part *parts, int count);
+void ecd_cuda_decode_free(ecd_backend *be, ecd_decode_plan *plan);
+int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *plan, void *out, bool verify);
+void ecd_cuda_decode_join(ecd_backend *be, ecd_decode_plan *plan);
+void ecd_cuda_decode_close(ecd_cuda_backend *cuda);
 void ecd_cuda_fill_ops(ecd_backend_ops *ops); // ops.c: the operations that need nothing but a launch
 
 #endif

@@ -1,14 +1,15 @@
 # The cuda backend without a GPU: its kernels on the emulator, its host code against fakes of cuBLASLt and cuDNN.
 if(TARGET ecd_cuda_emu)
     set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
-    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/elementwise.cu
+    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/elementwise.cu
         ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/weights.cu)
-    set(cuda_host ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c
+    set(cuda_host ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
+        ${cuda_dir}/ecf8_plan.c
         ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/ops.c)
     ecd_emulated_kernels(ecd_cuda_kernels_emulated ${cuda_kernels})
     add_library(ecd_cuda_host_emulated STATIC ${cuda_host} cuda_fake/fake.c cuda_fake/cublaslt_fake.c
         cuda_fake/cudnn_fake.c cuda_fake/device_emulated.c)
-    target_link_libraries(ecd_cuda_host_emulated PUBLIC ecd_cuda_emu ecd_kernels ecd_base ${CMAKE_DL_LIBS})
+    target_link_libraries(ecd_cuda_host_emulated PUBLIC ecd_cuda_emu ecd_kernels ecf8 ecd_base ${CMAKE_DL_LIBS})
 
     # The same without the emulator's look at each access, for whole models: faster, and each kernel is looked at above.
     add_library(ecd_cuda_kernels_unchecked OBJECT ${cuda_kernels})
@@ -35,7 +36,7 @@ if(TARGET ecd_cuda_emu)
     endforeach()
 
     ecd_test(test_cuda_backend SOURCES cuda_fake/test_cuda_backend.c LINK ecd_pipeline)
-    ecd_cuda_program(test_cuda_backend ecd_cuda_kernels_emulated)
+    ecd_cuda_program(test_cuda_backend ecd_cuda_kernels_unchecked)
 
     # Tests of the cpu backend, with the emulated device in its place (cuda_fake/backend.c).
     function(ecd_test_on_cuda name)
