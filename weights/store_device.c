@@ -6,13 +6,15 @@
 
 #include "weights/store_internal.h"
 
-// A block whose decoded tensors are all containers. Published ECF8 is decoded by the host.
+// A block whose decoded tensors are all whole containers. Published ECF8, and rows of a container that holds more, are
+// decoded by the host.
 static bool is_fit(const ecd_store *store, const ecd_store_block *block)
 {
     if (block->kind == ECD_BLOCK_STREAMED)
         return false;
     for (int i = block->first; i < block->first + block->count; i++)
-        if (store->units[i].form == ECD_UNIT_CODED && !store->units[i].coded.view.blob)
+        if (store->units[i].form == ECD_UNIT_CODED &&
+            (!store->units[i].coded.view.blob || store->units[i].tensor->whole))
             return false;
     return true;
 }
