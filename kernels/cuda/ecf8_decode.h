@@ -38,6 +38,10 @@ typedef struct ecd_ecf8_part {
 uint64_t ecd_ecf8_tile_count(const ecf8_view *view);
 uint32_t ecd_ecf8_tile_weights(const ecf8_view *view);
 
+// How many tiles from first_tile on decode to at most `most_bytes` (at least one, if there is one): a part small enough that the
+// product finds it in the level-2 cache.
+uint64_t ecd_ecf8_tiles_within(const ecf8_view *view, ecf8_form form, uint64_t first_tile, uint64_t most_bytes);
+
 typedef struct ecd_ecf8_tensor ecd_ecf8_tensor; // of the image; ecf8_image.h
 typedef struct ecd_ecf8_block ecd_ecf8_block;
 

@@ -16,6 +16,14 @@ uint64_t ecd_ecf8_tile_count(const ecf8_view *view)
     return view->mode == ECF8_MODE_CONSTANT ? (view->count + VIRTUAL_TILE - 1) / VIRTUAL_TILE : view->tile_count;
 }
 
+uint64_t ecd_ecf8_tiles_within(const ecf8_view *view, ecf8_form form, uint64_t first_tile, uint64_t most_bytes)
+{
+    const uint64_t weight_bytes = form == ECF8_FORM_BF16 ? 2 : ecf8_dtype_bytes(view->dtype);
+    const uint64_t tiles = ecd_ecf8_tile_count(view), fit = most_bytes / (ecd_ecf8_tile_weights(view) * weight_bytes);
+    const uint64_t left = first_tile < tiles ? tiles - first_tile : 0;
+    return fit > left ? left : fit || !left ? fit : 1;
+}
+
 static bool is_inside(const ecd_ecf8_part *part)
 {
     const uint64_t tiles = ecd_ecf8_tile_count(part->view);

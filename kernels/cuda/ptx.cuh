@@ -36,14 +36,6 @@ static __device__ __forceinline__ uint32_t ecd_keep(uint32_t x)
     return x;
 }
 
-// (a & mask) | (b & ~mask) in one instruction.
-template <uint32_t mask> static __device__ __forceinline__ uint32_t ecd_select(uint32_t a, uint32_t b)
-{
-    uint32_t r;
-    asm("lop3.b32 %0, %1, %2, %3, 0xac;" : "=r"(r) : "r"(a), "r"(b), "n"(mask));
-    return r;
-}
-
 // Stores to device memory, aligned to their size.
 static __device__ __forceinline__ void ecd_store_32(void *to, uint32_t x)
 {
@@ -53,15 +45,6 @@ static __device__ __forceinline__ void ecd_store_32(void *to, uint32_t x)
 static __device__ __forceinline__ void ecd_store_64(void *to, uint32_t x, uint32_t y)
 {
     asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(x), "r"(y) : "memory");
-}
-
-// Two BF16 times the same power of two, exact: x * factor, and zeros keep their sign. (PTX has a multiplication from sm_90
-// on only.)
-static __device__ __forceinline__ uint32_t ecd_scale_bf16x2(uint32_t x, uint32_t factor)
-{
-    uint32_t r;
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(factor), "r"(0x80008000u));
-    return r;
 }
 
 // ---------------------------------------------------------------- copies that do not wait (sm_80)
@@ -147,5 +130,37 @@ template <bool transposed> static __device__ __forceinline__ void ecd_ldmatrix_x
 }
 
 #endif
+
+// ---------------------------------------------------------------- PTX that the emulator reads itself (emu_ptx.c)
+
+#define ECD_PTX_SELECT "lop3.b32 %0, %1, %2, %3, 0xe4;"
+#define ECD_PTX_SCALE "fma.rn.bf16x2 %0, %1, %2, %3;"
+
+// (a & mask) | (b & ~mask) in one instruction.
+template <uint32_t mask> static __device__ __forceinline__ uint32_t ecd_select(uint32_t a, uint32_t b)
+{
+    uint32_t r;
+#if defined(ECD_CUDA_EMU)
+    uint32_t m = mask, *const operands[] = {&r, &a, &b, &m};
+    emu_ptx(ECD_PTX_SELECT, operands);
+#else
+    asm(ECD_PTX_SELECT : "=r"(r) : "r"(a), "r"(b), "n"(mask));
+#endif
+    return r;
+}
+
+// Two BF16 times powers of two, exact: x * factor - 0, with which zeros keep their sign. (PTX has a multiplication from
+// sm_90 on only.)
+static __device__ __forceinline__ uint32_t ecd_scale_bf16x2(uint32_t x, uint32_t factor)
+{
+    uint32_t r, zeros = 0x80008000u;
+#if defined(ECD_CUDA_EMU)
+    uint32_t *const operands[] = {&r, &x, &factor, &zeros};
+    emu_ptx(ECD_PTX_SCALE, operands);
+#else
+    asm(ECD_PTX_SCALE : "=r"(r) : "r"(x), "r"(factor), "r"(zeros));
+#endif
+    return r;
+}
 
 #endif

@@ -184,6 +184,29 @@ static void test_made(void **state)
         assert_true(modes[mode] > 0);
 }
 
+// A tensor in chunks, one after the other into the same small piece of memory, each a plan of its own.
+static void test_chunks(void **state)
+{
+    (void)state;
+    enum { COUNT = 30000, MOST = 8192 };
+    const ecf8_params params = {ECF8_E4M3, 0, 0, ECF8_DENSITY_FAST, 1024};
+    uint64_t bytes, chunks = 0;
+    uint8_t *weights = ecf8_made_weights(COUNT, ECF8_E4M3, ECF8_MADE_BELL, 2);
+    uint8_t *blob = ecf8_made_blob(weights, COUNT, &params, &bytes);
+    ecf8_view v;
+    assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
+    for (uint64_t tile = 0, n; (n = ecd_ecf8_tiles_within(&v, ECF8_FORM_BF16, tile, MOST)) != 0; tile += n, chunks++) {
+        assert_true(n * 1024 * 2 <= MOST);
+        compare(&v, ECF8_FORM_BF16, tile, n, false);
+    }
+    assert_int_equal(chunks, (COUNT + 4095) / 4096);
+    assert_int_equal(ecd_ecf8_tiles_within(&v, ECF8_FORM_BF16, 0, 1), 1);
+    assert_int_equal(ecd_ecf8_tiles_within(&v, ECF8_FORM_NATIVE, v.tile_count - 1, MOST), 1);
+    assert_int_equal(ecd_ecf8_tiles_within(&v, ECF8_FORM_NATIVE, v.tile_count, MOST), 0);
+    free(blob);
+    free(weights);
+}
+
 // ---------------------------------------------------------------- damage
 
 typedef struct found {
@@ -380,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_made),
         cmocka_unit_test(test_patches),
         cmocka_unit_test(test_one_plan),
+        cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

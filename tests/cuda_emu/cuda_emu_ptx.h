@@ -15,16 +15,8 @@ template <int left> static inline void ecd_cp_async_wait() { emu_cp_async_wait(l
 
 static inline uint32_t ecd_shared_address(const void *p) { return emu_shared_address(p); }
 static inline uint32_t ecd_keep(uint32_t x) { return x; }
-template <uint32_t mask> static inline uint32_t ecd_select(uint32_t a, uint32_t b) { return (a & mask) | (b & ~mask); }
 static inline void ecd_store_32(void *to, uint32_t x) { *(uint32_t *)to = x; }
 static inline void ecd_store_64(void *to, uint32_t x, uint32_t y) { *(uint2 *)to = make_uint2(x, y); }
-static inline uint32_t ecd_scale_bf16x2(uint32_t x, uint32_t factor)
-{
-    const uint32_t low = emu_bits<uint32_t>(emu_bits<float>(x << 16) * emu_bits<float>(factor << 16));
-    const uint32_t high = emu_bits<uint32_t>(emu_bits<float>(x & 0xffff0000) * emu_bits<float>(factor & 0xffff0000));
-    return low >> 16 | (high & 0xffff0000); // exact, so nothing is to be rounded
-}
-
 // ---------------------------------------------------------------- tensor cores
 
 struct emu_mma {

@@ -19,6 +19,7 @@ typedef enum opcode {
     OP_BALLOT,
     OP_LOAD_U16,
     OP_LOAD_U32,
+    OP_FMA_BF16X2,
     OPCODES,
 } opcode;
 
@@ -37,6 +38,7 @@ static const struct {
     [OP_BALLOT] = {"vote.sync.ballot.b32", 3},
     [OP_LOAD_U16] = {"ld.shared.u16", 2},
     [OP_LOAD_U32] = {"ld.shared.u32", 2},
+    [OP_FMA_BF16X2] = {"fma.rn.bf16x2", 4},
 };
 
 // An operand: one of the caller's, a register by its letter, or a number.
@@ -173,6 +175,24 @@ static uint32_t lop3(uint32_t a, uint32_t b, uint32_t c, uint32_t table)
     return r;
 }
 
+static float widen(uint32_t bf16)
+{
+    const uint32_t bits = bf16 << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+// Products of BF16 are exact in double, sums of them nearly always; rounded to nearest even. NaN is the canonical one.
+static uint32_t fma_half(const uint32_t x[5], unsigned shift)
+{
+    const float f = (float)((double)widen(x[1] >> shift & 0xffff) * widen(x[2] >> shift & 0xffff) +
+                            widen(x[3] >> shift & 0xffff));
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return f != f ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
 static uint32_t run_one(const instruction *in, const uint32_t x[5], int line)
 {
     ballot b;
@@ -191,6 +211,7 @@ static uint32_t run_one(const instruction *in, const uint32_t x[5], int line)
         return b.votes;
     case OP_LOAD_U16: return load(x[1], 2);
     case OP_LOAD_U32: return load(x[1], 4);
+    case OP_FMA_BF16X2: return fma_half(x, 0) | fma_half(x, 16) << 16;
     case OPCODES: break;
     }
     return 0;
