@@ -5,7 +5,8 @@
 #   app/setup.sh           compiler, build tools, libraries, oneDNN 3
 #   app/setup.sh --tests   and what the tests need; where nvcc is, what reads CUDA machine code too
 #
-# oneDNN is the only thing that may be missing: without it ecdit builds with its own SIMD kernels and computes slower.
+# oneDNN may be missing: without it ecdit builds with its own SIMD kernels and computes slower. CUDA is optional and is not
+# installed by this: where the toolkit's nvcc is found the GPU backend is built, and it wants cuBLASLt and cuDNN when it runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
