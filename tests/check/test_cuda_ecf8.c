@@ -184,6 +184,25 @@ static void test_made(void **state)
         assert_true(modes[mode] > 0);
 }
 
+// Every byte, NaNs above all, among weights that are coded in pairs and in tiles long enough for the main loop.
+static void test_all_bytes(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    const ecf8_params params = {ECF8_E4M3, 0, 0, ECF8_DENSITY_FAST, 4096};
+    uint64_t bytes;
+    uint8_t *weights = ecf8_made_weights(COUNT, ECF8_E4M3, ECF8_MADE_BELL, 4);
+    for (unsigned i = 0; i < COUNT; i += 29)
+        weights[i] = i % 2 ? (uint8_t)(i / 29) : i % 4 ? 0x7f : 0xff;
+    uint8_t *blob = ecf8_made_blob(weights, COUNT, &params, &bytes);
+    ecf8_view v;
+    assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
+    assert_int_equal(v.mode, ECF8_MODE_PAIRS);
+    compare_all(&v);
+    free(blob);
+    free(weights);
+}
+
 // A tensor in chunks, one after the other into the same small piece of memory, each a plan of its own.
 static void test_chunks(void **state)
 {
@@ -403,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_made),
         cmocka_unit_test(test_patches),
         cmocka_unit_test(test_one_plan),
+        cmocka_unit_test(test_all_bytes),
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_damaged),
     };
