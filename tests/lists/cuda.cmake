@@ -38,6 +38,13 @@ if(TARGET ecd_cuda_emu)
     ecd_test(test_cuda_backend SOURCES cuda_fake/test_cuda_backend.c LINK ecd_pipeline)
     ecd_cuda_program(test_cuda_backend ecd_cuda_kernels_unchecked)
 
+    # What whole models ask of the libraries, by sizes alone: no emulator, no device memory that can be read.
+    set_source_files_properties(cuda_fake/device_none.c PROPERTIES COMPILE_OPTIONS -Wno-unused-parameter)
+    ecd_test(test_cuda_shapes SOURCES cuda_fake/test_cuda_shapes.c cuda_fake/device_none.c cuda_fake/fake.c
+        cuda_fake/cublaslt_fake.c cuda_fake/cudnn_fake.c ${cuda_host} LINK ecd_kernels ecf8 ecd_base ${CMAKE_DL_LIBS})
+    target_include_directories(test_cuda_shapes BEFORE PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include)
+    set_target_properties(test_cuda_shapes PROPERTIES LINKER_LANGUAGE C ENABLE_EXPORTS ON)
+
     add_executable(cuda_bandwidth_emulated bench/cuda_bandwidth.c bench/weights_like.c cuda_fake/backend.c)
     target_include_directories(cuda_bandwidth_emulated PRIVATE ${PROJECT_SOURCE_DIR})
     target_link_libraries(cuda_bandwidth_emulated PRIVATE ecd_weights)
