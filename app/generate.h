@@ -28,6 +28,7 @@ typedef struct ecd_settings {
     double strength; // NAN: not given
     int init_fit;    // ecd_image_fit
     ecd_option_size size; // 0: the model's own
+    int64_t vae_tile;     // pixels; 0: none
     int sampler;          // 0: the model's own; see ecd_generate_sampler
     int weights, backend, compute;
     int64_t threads; // 0: all
@@ -94,6 +95,7 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
 // What the model that was found cannot take: ECD_USAGE, naming what to use.
 ecd_status ecd_generate_check_options(const ecd_generate *g, ecd_diag *diag);
 const char *ecd_generate_sampler(int index); // settings.sampler as ecd_draw takes it: NULL for the model's own
+int64_t ecd_generate_tile(const ecd_settings *s, int64_t width, int64_t height); // 0 where a picture fits in one
 
 // generate_init.c: the picture of --init or of the recipe, read and checked, and brought to the size of the pipeline.
 ecd_status ecd_generate_read_init(ecd_generate *g, ecd_diag *diag);

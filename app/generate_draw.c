@@ -69,6 +69,7 @@ static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag 
         .text_tokens = g->texts ? ecd_texts_tokens(g->texts) : 0,
         .guidance = guided,
         .init = s->init != NULL,
+        .vae_tile = s->vae_tile,
     };
     ecd_status status = ecd_pipeline_open(&options, &g->pipeline, diag);
     free(rates);

@@ -13,16 +13,7 @@ const char *const ecd_compute_names[] = {"auto", "f32", "bf16", NULL};
 static const char *const fit_names[] = {"scale", "crop", NULL}; // as ecd_image_fit counts
 static const double default_strength = 0.6;                     // FluxImg2ImgPipeline's
 
-// Options of the contract that are not there yet: known, so that the message can say so. One that comes moves from here to
-// a row of the table in parse.
-static const char *const later_names[] = {"vae-tile"};
-
-enum { LATER = sizeof later_names / sizeof *later_names };
-
-typedef struct later_options {
-    const char *texts[LATER];
-    bool given[LATER];
-} later_options;
+enum { MIN_TILE = 64 };
 
 enum { MAX_SAMPLERS = 16 };
 
@@ -42,17 +33,21 @@ const char *ecd_generate_sampler(int index)
     return index ? ecd_sampler_names()[index - 1] : NULL;
 }
 
+int64_t ecd_generate_tile(const ecd_settings *s, int64_t width, int64_t height)
+{
+    return s->vae_tile < width || s->vae_tile < height ? s->vae_tile : 0;
+}
+
 // What was given, apart from the values: --replay asks.
 typedef struct presence {
-    bool output, steps, guidance, size, sampler, backend, compute, classes, prompt, prompts, strength, fit;
+    bool output, steps, guidance, size, sampler, backend, compute, classes, prompt, prompts, strength, fit, tile;
 } presence;
 
-static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, later_options *later, int *first,
-                        ecd_diag *diag)
+static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given, int *first, ecd_diag *diag)
 {
     const char *samplers[MAX_SAMPLERS + 1];
     sampler_choices(samplers);
-    const ecd_option own[] = {
+    const ecd_option all[] = {
         {"class", 0, ECD_OPTION_TEXT, &s->classes, &given->classes, 0, 0, NULL},
         {"prompt", 0, ECD_OPTION_ANY_TEXT, &s->prompt, &given->prompt, 0, 0, NULL},
         {"prompts", 0, ECD_OPTION_TEXT, &s->prompts, &given->prompts, 0, 0, NULL},
@@ -70,6 +65,7 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"init", 0, ECD_OPTION_TEXT, &s->init, &s->has_init, 0, 0, NULL},
         {"strength", 0, ECD_OPTION_NUMBER, &s->strength, &given->strength, 0, 1, NULL},
         {"init-fit", 0, ECD_OPTION_CHOICE, &s->init_fit, &given->fit, 0, 0, fit_names},
+        {"vae-tile", 0, ECD_OPTION_INT, &s->vae_tile, &given->tile, 0, ECD_IMAGE_MAX_SIDE, NULL},
         {"weights", 0, ECD_OPTION_CHOICE, &s->weights, NULL, 0, 0, ecd_weights_names},
         {"memory-budget", 0, ECD_OPTION_BYTES, &s->memory_budget, NULL, 1, 0, NULL},
         {"backend", 0, ECD_OPTION_CHOICE, &s->backend, &given->backend, 0, 0, ecd_backend_names},
@@ -81,19 +77,7 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"json", 0, ECD_OPTION_FLAG, &s->json, NULL, 0, 0, NULL},
         {"quiet", 0, ECD_OPTION_FLAG, &s->quiet, NULL, 0, 0, NULL},
     };
-    enum { OWN = sizeof own / sizeof *own };
-    ecd_option all[OWN + LATER] = {0};
-    memcpy(all, own, sizeof own);
-    for (int i = 0; i < LATER; i++)
-        all[OWN + i] = (ecd_option){.name = later_names[i],
-                                    .kind = ECD_OPTION_TEXT,
-                                    .value = &later->texts[i],
-                                    .given = &later->given[i]};
-    ecd_status status = ecd_options_parse(argc, argv, all, OWN + LATER, first, diag);
-    for (int i = 0; !status && i < LATER; i++)
-        if (later->given[i])
-            status = ecd_fail(diag, ECD_USAGE, "--%s: not in this version", later_names[i]);
-    return status;
+    return ecd_options_parse(argc, argv, all, sizeof all / sizeof *all, first, diag);
 }
 
 // What cannot stand together, whatever the model.
@@ -111,6 +95,8 @@ static ecd_status check_together(const ecd_settings *s, const presence *given, e
         return ecd_fail(diag, ECD_USAGE, "--%s: expected --init IN.png beside it", given->strength ? "strength" : "init-fit");
     if (given->strength && !(s->strength > 0))
         return ecd_fail(diag, ECD_USAGE, "--strength: expected more than 0 and at most 1");
+    if (s->vae_tile && s->vae_tile < MIN_TILE)
+        return ecd_fail(diag, ECD_USAGE, "--vae-tile: expected at least %d pixels, or 0 for none", MIN_TILE);
     if (s->grid && given->prompts)
         return ecd_fail(diag, ECD_USAGE, "--grid: not with --prompts, whose pictures are files of their own");
     if (s->grid && s->resume)
@@ -159,6 +145,7 @@ static ecd_status take_recipe(ecd_settings *s, ecd_diag *diag)
     s->size = (ecd_option_size){r->width, r->height};
     s->max_tokens = r->max_tokens;
     s->strength = r->strength;
+    s->vae_tile = r->vae_tile;
     s->grid = r->count > 1;
     status = index_of(r->sampler, samplers, "sampler", &s->sampler, diag);
     if (!status)
@@ -177,10 +164,9 @@ static ecd_status take_recipe(ecd_settings *s, ecd_diag *diag)
 ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag *diag)
 {
     presence given = {0};
-    later_options later = {0};
     int first;
     *out = (ecd_settings){.count = 1, .guidance = NAN, .strength = NAN};
-    ecd_status status = parse(argc, argv, out, &given, &later, &first, diag);
+    ecd_status status = parse(argc, argv, out, &given, &first, diag);
     if (status)
         return status;
     if (argc - first > 1)
@@ -191,7 +177,7 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
     if (out->replay) { // the recipe first, then once more what stands beside it
         status = take_recipe(out, diag);
         if (!status)
-            status = parse(argc, argv, out, &given, &later, &first, diag);
+            status = parse(argc, argv, out, &given, &first, diag);
         if (!status)
             status = check_together(out, &given, diag);
         if (status)
@@ -203,7 +189,6 @@ ecd_status ecd_generate_parse(int argc, char **argv, ecd_settings *out, ecd_diag
         out->strength = default_strength;
     out->overridden = first < argc || given.classes || given.prompt || given.prompts || out->has_count || out->has_seed ||
                       given.steps || given.guidance || given.size || given.sampler || given.backend || given.compute ||
-                      given.strength || given.fit ||
-                      out->has_max_tokens;
+                      given.strength || given.fit || given.tile || out->has_max_tokens;
     return ECD_OK;
 }

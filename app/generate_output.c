@@ -54,6 +54,7 @@ void ecd_generate_recipe(const ecd_generate *g, const ecd_picture *picture, ecd_
                         .height = g->height,
                         .steps = picture->steps,
                         .guidance = picture->guidance,
+                        .vae_tile = ecd_generate_tile(s, g->width, g->height),
                         .max_tokens = g->texts ? ecd_texts_tokens(g->texts) : 0};
     snprintf(out->version, sizeof out->version, "%s", ecd_app_version());
     snprintf(out->model, sizeof out->model, "%s", g->model_name);

@@ -87,6 +87,7 @@ static bool add_plan(const ecd_generate *g, cJSON *plan)
            cJSON_AddNumberToObject(plan, "activation_bytes", (double)r->activation_bytes) &&
            cJSON_AddNumberToObject(plan, "vae_bytes", (double)r->vae_bytes) &&
            cJSON_AddNumberToObject(plan, "vae_weights_bytes", (double)r->vae_weights_bytes) &&
+           (!r->vae_tile || cJSON_AddNumberToObject(plan, "vae_tile", (double)r->vae_tile)) &&
            (!g->texts ||
             (cJSON_AddNumberToObject(plan, "max_sequence_length", (double)ecd_texts_tokens(g->texts)) &&
              cJSON_AddNumberToObject(plan, "texts_encoded", (double)ecd_texts_encoded(g->texts)) &&

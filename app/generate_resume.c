@@ -34,6 +34,7 @@ static bool same_recipe(const ecd_generate *g, const ecd_picture *picture, const
     bool sized = r->width == size.width && r->height == size.height;
     return r->count == 1 && sized && same_image(picture, &r->images[0]) && !strcmp(r->model, own.model) &&
            r->steps == own.steps && r->guidance == own.guidance && r->max_tokens == own.max_tokens &&
+           r->vae_tile == ecd_generate_tile(&g->settings, size.width, size.height) &&
            !strcmp(r->init_sha256, own.init_sha256) && !strcmp(r->init_fit, own.init_fit) &&
            (!r->init[0] || r->strength == own.strength) &&
            !strcmp(r->sampler, own.sampler) && !strcmp(r->backend, own.backend) && !strcmp(r->compute, own.compute);

@@ -53,6 +53,7 @@ char *ecd_recipe_format(const ecd_recipe *recipe, const char *const *labels)
               cJSON_AddStringToObject(root, "weights", recipe->weights) &&
               (!recipe->max_tokens ||
                cJSON_AddNumberToObject(root, "max_sequence_length", (double)recipe->max_tokens)) &&
+              (!recipe->vae_tile || cJSON_AddNumberToObject(root, "vae_tile", (double)recipe->vae_tile)) &&
               add_init(root, recipe) && (images = cJSON_AddArrayToObject(root, "images"));
     for (size_t i = 0; ok && i < recipe->count; i++)
         ok = add_image(images, &recipe->images[i], labels ? labels[i] : NULL);
@@ -165,6 +166,8 @@ static ecd_status read_settings(const cJSON *root, ecd_recipe *out, ecd_diag *di
         status = ecd_json_int(root, "steps", 0, 1, INT32_MAX, &out->steps, diag);
     if (!status)
         status = ecd_json_int(root, "max_sequence_length", 0, 1, 1 << 20, &out->max_tokens, diag);
+    if (!status)
+        status = ecd_json_int(root, "vae_tile", 0, 1, ECD_IMAGE_MAX_SIDE, &out->vae_tile, diag);
     if (!status)
         status = ecd_json_number(root, "guidance", NAN, &out->guidance, diag);
     if (!status && (!out->width || !out->height || !out->steps || !isfinite(out->guidance)))

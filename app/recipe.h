@@ -3,7 +3,7 @@
 // PNG texts: "Software" ("ecdit 0.1.0"), and "ecdit" with one JSON object:
 //   {"version", "model", "width", "height", "steps", "guidance", "sampler", "backend", "compute", "weights",
 //    "init": {"file", "sha256", "strength", "fit"} (pictures that begin from one),
-//    "max_sequence_length" (models of texts),
+//    "max_sequence_length" (models of texts), "vae_tile" (pixels, of pictures that are decoded by tiles),
 //    "images": [{"class_id", "class", or "prompt"; "seed" (a text: JSON numbers lose 64 bits), "sha256"}, ..]}
 // A sheet has one entry an image, in its order; "sha256" is that of the image's RGB bytes.
 #ifndef ECD_APP_RECIPE_H
@@ -28,6 +28,7 @@ typedef struct ecd_recipe {
     char model[ECD_RECIPE_NAME]; // the folder's name, not its path
     int64_t width, height, steps;
     int64_t max_tokens; // of a prompt; 0 for models of classes
+    int64_t vae_tile;   // pixels; 0: none
     double guidance;
     char sampler[ECD_RECIPE_NAME];
     char backend[ECD_RECIPE_NAME], compute[ECD_RECIPE_NAME], weights[ECD_RECIPE_NAME];

@@ -82,22 +82,27 @@ static size_t planned_bytes(const ecd_vae *vae, const ecd_vae_run *run)
 }
 
 // All of a VAE but its weights.
-static ecd_status declare(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+static ecd_status declare(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                           ecd_vae **out, ecd_diag *diag)
 {
     ecd_vae *vae = calloc(1, sizeof *vae);
     if (!vae)
         return ecd_fail_memory(diag, sizeof *vae, "a VAE");
     vae->be = be;
-    vae->has_encoder = with_encoder;
+    vae->has_encoder = options->with_encoder;
+    vae->tile = options->tile;
     vae->parts = (ecd_vae_parts){.be = be, .cp = cp};
     ecd_status status = ecd_vae_config_read(config, &vae->config, diag);
+    if (!status) {
+        vae->info = info_of(&vae->config, 0);
+        status = ecd_vae_check_tile(vae->info.factor, vae->tile, diag);
+    }
     if (status) {
         ecd_vae_close(vae);
         return status;
     }
     ecd_vae_decoder_declare(&vae->parts, &vae->config, &vae->decoder);
-    if (with_encoder)
+    if (vae->has_encoder)
         ecd_vae_encoder_declare(&vae->parts, &vae->config, &vae->encoder);
     *out = vae;
     return ECD_OK;
@@ -109,7 +114,7 @@ ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backe
     ecd_vae *vae = NULL;
     *out = NULL;
     uint64_t before = be->ops->memory_bytes(be);
-    ecd_status status = declare(config, cp, be, options->with_encoder, &vae, diag);
+    ecd_status status = declare(config, cp, be, options, &vae, diag);
     if (!status)
         status = ecd_vae_parts_open(&vae->parts, options->lean, diag);
     if (status) {
@@ -122,33 +127,35 @@ ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backe
     return ECD_OK;
 }
 
-// The larger need of memory and of lean weights.
-static void add_need(const ecd_vae *vae, const ecd_vae_run *run, uint64_t *bytes, uint64_t *lean_bytes)
+// What decoding takes: of tiles the largest is the first.
+static uint64_t decode_need(const ecd_vae *vae, int64_t height, int64_t width, uint64_t *lean_bytes)
 {
-    size_t need = planned_bytes(vae, run);
-    *bytes = need > *bytes ? need : *bytes;
-    *lean_bytes = run->weights_need > *lean_bytes ? run->weights_need : *lean_bytes;
+    int64_t side = vae->tile / vae->info.factor;
+    bool tiled = ecd_vae_is_tiled(vae->info.factor, vae->tile, height, width);
+    uint64_t host = tiled ? ecd_vae_tiles_bytes(&vae->info, vae->tile, height, width) : 0;
+    ecd_vae_run run = plan_decode(vae, tiled && side < height ? side : height, tiled && side < width ? side : width);
+    *lean_bytes = run.weights_need;
+    return ecd_vae_sum(planned_bytes(vae, &run), host);
 }
 
-ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                            int64_t height, int64_t width, ecd_vae_info *out, uint64_t *bytes, ecd_diag *diag)
 {
     ecd_vae *vae = NULL;
-    ecd_status status = declare(config, cp, be, with_encoder, &vae, diag);
+    ecd_status status = declare(config, cp, be, options, &vae, diag);
     if (!status && vae->parts.no_memory)
         status = ecd_fail_memory(diag, 0, "the VAE's list of parts");
     if (!status) {
-        int64_t factor = (int64_t)1 << (vae->config.levels - 1);
         *out = info_of(&vae->config, ecd_vae_parts_bytes(&vae->parts));
         bool fits = size_fits(height, width, 1);
         *bytes = fits ? 0 : UINT64_MAX;
-        if (fits) {
-            ecd_vae_run run = plan_decode(vae, height, width);
-            add_need(vae, &run, bytes, &out->lean_bytes);
-        }
-        if (fits && with_encoder) {
-            ecd_vae_run run = plan_encode(vae, height * factor, width * factor);
-            add_need(vae, &run, bytes, &out->lean_bytes);
+        if (fits)
+            *bytes = decode_need(vae, height, width, &out->lean_bytes);
+        if (fits && vae->has_encoder) {
+            ecd_vae_run run = plan_encode(vae, height * out->factor, width * out->factor);
+            uint64_t need = planned_bytes(vae, &run);
+            *bytes = need > *bytes ? need : *bytes;
+            out->lean_bytes = run.weights_need > out->lean_bytes ? run.weights_need : out->lean_bytes;
         }
     }
     ecd_vae_close(vae);
@@ -174,8 +181,8 @@ uint64_t ecd_vae_decode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
 {
     if (!size_fits(height, width, 1))
         return UINT64_MAX;
-    ecd_vae_run run = plan_decode(vae, height, width);
-    return planned_bytes(vae, &run);
+    uint64_t lean_bytes;
+    return decode_need(vae, height, width, &lean_bytes);
 }
 
 uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
@@ -231,6 +238,14 @@ ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, in
     if (!size_fits(height, width, 1))
         return ecd_fail(diag, ECD_USAGE, "latents of %lld x %lld cannot be decoded, expected sides from 1 to %d",
                         (long long)width, (long long)height, ECD_VAE_MAX_SIDE);
+    bool tiled = ecd_vae_is_tiled(vae->info.factor, vae->tile, height, width);
+    return tiled ? ecd_vae_decode_tiles(vae, latents, height, width, picture, diag)
+                 : ecd_vae_decode_whole(vae, latents, height, width, picture, diag);
+}
+
+ecd_status ecd_vae_decode_whole(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
+                                ecd_diag *diag)
+{
     int64_t channels = vae->config.latent_channels;
     ecd_vae_run run, planned = plan_decode(vae, height, width);
     ecd_status status = prepare(vae, &planned, &run, diag);

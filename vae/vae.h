@@ -20,19 +20,26 @@ typedef struct ecd_vae_info {
 // are checked before anything is computed. The checkpoint may be closed afterwards; the backend must outlive the VAE.
 // A lean VAE reads the weights of each resnet when it comes to it, for every picture anew, and holds no others: then the
 // checkpoint must outlive it too. Its pictures are the same.
+//
+// With a tile, latents whose picture is larger than it on either side are decoded in overlapping tiles which are blended
+// (diffusers: AutoencoderKL.enable_tiling, the overlap a quarter): memory is a tile's, but the picture is another, since
+// group norms and the attention see a tile alone. The memory of whole pictures is bounded without (run.c): tiles are for
+// pictures that are too large even so. Encoding is never tiled.
 typedef struct ecd_vae_options {
     bool with_encoder, lean;
+    int64_t tile; // pixels a side, a multiple of 4 factor, else ECD_USAGE; 0: none
 } ecd_vae_options;
 ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                         ecd_vae **out, ecd_diag *diag);
 // What a VAE will be, before its weights are read: weights_bytes of the info is what they take at most, *bytes what
 // decoding latents of height x width does, or, with_encoder, that or encoding a picture to such.
-ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, bool with_encoder,
+ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_backend *be, const ecd_vae_options *options,
                            int64_t height, int64_t width, ecd_vae_info *out, uint64_t *bytes, ecd_diag *diag);
 void ecd_vae_close(ecd_vae *vae); // NULL is allowed
 const ecd_vae_info *ecd_vae_get_info(const ecd_vae *vae);
 
-// Activation memory that decoding a latent of height x width takes, from the plan, before doing it.
+// Activation memory that decoding a latent of height x width takes, from the plan, before doing it; with the host's for
+// tiles.
 uint64_t ecd_vae_decode_bytes(const ecd_vae *vae, int64_t height, int64_t width);
 uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width);
 

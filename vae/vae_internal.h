@@ -248,10 +248,24 @@ struct ecd_vae {
     ecd_backend *be;
     ecd_vae_parts parts;
     bool has_encoder;
+    int64_t tile; // pixels; 0: none
     ecd_vae_coder decoder, encoder;
     uint8_t *memory; // activations, kept from one picture to the next
     size_t memory_bytes;
     size_t used_bytes; // of the last run: equals its plan (a test looks)
 };
+
+// ecd_vae_decode of latents whose sides are checked, without tiles.
+ecd_status ecd_vae_decode_whole(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
+                                ecd_diag *diag);
+
+// ---- tiles.c; tile in pixels, height and width of all latents
+
+ecd_status ecd_vae_check_tile(int64_t factor, int64_t tile, ecd_diag *diag); // ECD_USAGE
+bool ecd_vae_is_tiled(int64_t factor, int64_t tile, int64_t height, int64_t width);
+// The host's memory beside the activations of a tile.
+uint64_t ecd_vae_tiles_bytes(const ecd_vae_info *info, int64_t tile, int64_t height, int64_t width);
+ecd_status ecd_vae_decode_tiles(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
+                                ecd_diag *diag);
 
 #endif

@@ -14,7 +14,7 @@ static void close_vae(ecd_pipeline *p)
 
 static ecd_status open_vae(ecd_pipeline *p, ecd_diag *diag)
 {
-    ecd_vae_options options = {.with_encoder = p->options.init, .lean = p->lean};
+    ecd_vae_options options = {.with_encoder = p->options.init, .lean = p->lean, .tile = p->options.vae_tile};
     ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &p->vae_weights, diag);
     if (status == ECD_OK)
         status = ecd_vae_open(p->folder.vae, p->vae_weights, p->options.backend, &options, &p->vae, diag);
@@ -45,10 +45,11 @@ void ecd_pipeline_vae_out(ecd_pipeline *p)
 static ecd_status measure_vae(ecd_pipeline *p, ecd_diag *diag)
 {
     ecd_checkpoint *cp = NULL;
+    ecd_vae_options options = {.with_encoder = p->options.init, .tile = p->options.vae_tile};
     ecd_status status = ecd_model_folder_weights(&p->folder, "vae", &cp, diag);
     if (status == ECD_OK)
-        status = ecd_vae_measure(p->folder.vae, cp, p->options.backend, p->options.init, p->height, p->width,
-                                 &p->vae_info, &p->vae_bytes, diag);
+        status = ecd_vae_measure(p->folder.vae, cp, p->options.backend, &options, p->height, p->width, &p->vae_info,
+                                 &p->vae_bytes, diag);
     ecd_checkpoint_close(cp);
     return status;
 }
@@ -213,5 +214,7 @@ void ecd_pipeline_report_get(const ecd_pipeline *p, ecd_pipeline_report *out)
         .program_bytes = p->program_bytes,
         .canvas_bytes = p->canvas_bytes,
     };
+    int64_t tile = p->options.vae_tile, factor = p->vae_info.factor;
+    out->vae_tile = tile < p->height * factor || tile < p->width * factor ? tile : 0;
     ecd_transformer_report(p->transformer, &out->store, &out->activation_bytes);
 }

@@ -27,6 +27,7 @@ typedef struct ecd_pipeline_options {
     bool guidance;
     bool init;                // pictures may begin from one: the VAE's encoder is wanted too
     ecd_vae_stay vae;
+    int64_t vae_tile;         // pixels; 0: none. Larger pictures are decoded by tiles and so are others: see vae/vae.h
     // With store.budget_bytes the pipeline plans: AUTO stages the VAE only where it does not fit beside the weights.
     // store.outside_bytes is then what the caller will allocate itself until the end: a sheet of pictures.
 } ecd_pipeline_options;
@@ -76,6 +77,7 @@ typedef struct ecd_pipeline_report {
     uint64_t vae_weights_bytes;
     uint64_t program_bytes;    // under a budget: code, libraries, tables and scratch
     uint64_t canvas_bytes;     // likewise: latents and pictures
+    int64_t vae_tile;          // of the VAE, pixels; 0 where pictures are decoded whole
     bool vae_lean;             // the VAE's weights are read as it comes to them, for each picture anew
     bool vae_staged;           // the VAE's bytes and the weights' are not in memory at the same time
 } ecd_pipeline_report;

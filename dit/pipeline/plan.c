@@ -90,6 +90,8 @@ size_t ecd_pipeline_plan_text(const ecd_pipeline_report *report, char *out, size
     add_reason(&t, r);
     if (report->vae_staged)
         add(&t, "; the VAE comes in their place");
+    if (report->vae_tile)
+        add(&t, "; pictures are decoded by tiles of %lld pixels", (long long)report->vae_tile);
     if (report->vae_lean)
         add(&t, "; its weights are read as it comes to them");
     add(&t, "; peak %.1f MiB predicted", (double)r->planned_bytes / 0x1p20);

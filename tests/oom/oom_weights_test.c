@@ -39,6 +39,7 @@ static ecd_status open_vae(void *user, ecd_diag *diag)
     ecd_backend *be = NULL;
     ecd_vae *vae = NULL;
     cJSON *config = NULL;
+    float latents[4 * 6 * 5] = {0}, picture[3 * 12 * 10];
     (void)user;
     ecd_status status = ecd_json_read(ECD_TEST_DATA "/models/dit_a/vae/config.json", &config, diag);
     if (!status)
@@ -46,7 +47,9 @@ static ecd_status open_vae(void *user, ecd_diag *diag)
     if (!status)
         status = ecd_backend_open(&(ecd_backend_options){.name = "ref", .threads = 1}, &be, diag);
     if (!status)
-        status = ecd_vae_open(config, cp, be, &(ecd_vae_options){.with_encoder = true}, &vae, diag);
+        status = ecd_vae_open(config, cp, be, &(ecd_vae_options){.with_encoder = true, .tile = 8}, &vae, diag);
+    if (!status)
+        status = ecd_vae_decode(vae, latents, 6, 5, picture, diag);
     ecd_vae_close(vae);
     ecd_backend_close(be);
     ecd_checkpoint_close(cp);

@@ -183,6 +183,94 @@ static void test_bands_and_lean(void **state)
     assert_true(banded);
 }
 
+// Opens a VAE that decodes by tiles and expects diffusers' tiled picture of the same latents, by the memory planned.
+static void check_tiles(const char *model, int64_t tile, const char *backend)
+{
+    subject s;
+    ecd_diag diag = {0};
+    char name[64];
+    open_parts(&s, model, &(ecd_backend_options){.name = backend, .compute = ECD_COMPUTE_F32, .threads = 2});
+    expect_ok(ecd_vae_open(s.config, s.cp, s.be, &(ecd_vae_options){.tile = tile}, &s.vae, &diag), &diag);
+    const ecd_vae_info *info = ecd_vae_get_info(s.vae);
+    ecd_checkpoint *tiles = open_reference("vae_tiles.safetensors");
+    snprintf(name, sizeof name, "%s.z", model);
+    const ecd_tensor *z = reference_tensor(tiles, name);
+    int64_t height = z->shape[2], width = z->shape[3];
+    float *latents = reference_values(tiles, name);
+    snprintf(name, sizeof name, "%s.tiled", model);
+    size_t count = reference_tensor(tiles, name)->count;
+    float *expected = reference_values(tiles, name), *picture = malloc(count * sizeof *picture);
+    assert_non_null(picture);
+    for (size_t i = 0; i < z->count; i++)
+        latents[i] = (latents[i] - info->shift_factor) * info->scaling_factor;
+    expect_ok(ecd_vae_decode(s.vae, latents, height, width, picture, &diag), &diag);
+    double difference = relative_difference(picture, expected, count);
+    printf("%s %s, tiles of %d: %.2g\n", model, backend, (int)tile, difference);
+    assert_true(difference < 1e-5);
+    // A tile's memory and no more: that of the last is of a smaller one.
+    int64_t side = tile / info->factor;
+    s.vae->tile = 0;
+    uint64_t activations = ecd_vae_decode_bytes(s.vae, side, side < width ? side : width);
+    assert_int_equal(s.vae->memory_bytes, activations);
+    s.vae->tile = tile;
+    assert_int_equal(ecd_vae_decode_bytes(s.vae, height, width),
+                     activations + ecd_vae_tiles_bytes(info, tile, height, width));
+    free(latents);
+    free(expected);
+    free(picture);
+    ecd_checkpoint_close(tiles);
+    close_subject(&s);
+}
+
+static void test_tiles(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"ref", "cpu"};
+    for (int i = 0; i < 2; i++) {
+        check_tiles("dit_b", 32, backends[i]); // both ways, the last ones smaller than an overlap
+        check_tiles("dit_a", 16, backends[i]); // as wide as a tile
+    }
+}
+
+// A tile in which the picture fits is none.
+static void test_one_tile(void **state)
+{
+    (void)state;
+    subject s;
+    ecd_diag diag = {0};
+    float *pictures[2];
+    for (int i = 0; i < 2; i++) {
+        open_parts(&s, "dit_b", &(ecd_backend_options){.name = "cpu", .compute = ECD_COMPUTE_F32, .threads = 1});
+        expect_ok(ecd_vae_open(s.config, s.cp, s.be, &(ecd_vae_options){.tile = i ? 64 : 0}, &s.vae, &diag), &diag);
+        size_t out = reference_tensor(s.reference, "vae_out")->count;
+        const ecd_tensor *z = reference_tensor(s.reference, "vae_z");
+        assert_true(z->shape[2] <= 16 && z->shape[3] <= 16);
+        float *latents = reference_values(s.reference, "vae_z");
+        assert_non_null(pictures[i] = calloc(out, sizeof **pictures));
+        expect_ok(ecd_vae_decode(s.vae, latents, z->shape[2], z->shape[3], pictures[i], &diag), &diag);
+        if (i)
+            assert_memory_equal(pictures[0], pictures[1], out * sizeof **pictures);
+        free(latents);
+        close_subject(&s);
+    }
+    free(pictures[0]);
+    free(pictures[1]);
+}
+
+static void test_bad_tiles(void **state)
+{
+    (void)state;
+    static const int64_t tiles[] = {-16, 8, 24, INT64_MAX};
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        subject s;
+        ecd_diag diag = {0};
+        open_parts(&s, "dit_b", &(ecd_backend_options){.name = "ref", .compute = ECD_COMPUTE_F32, .threads = 1});
+        assert_int_equal(ecd_vae_open(s.config, s.cp, s.be, &(ecd_vae_options){.tile = tiles[i]}, &s.vae, &diag), ECD_USAGE);
+        assert_non_null(strstr(diag.what, "a multiple of 16"));
+        close_subject(&s);
+    }
+}
+
 // Opens dit_a's VAE with one thing changed and expects a refusal that says `words`.
 static void expect_refusal(const char *changed_config, const char *words)
 {
@@ -235,7 +323,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ref), cmocka_unit_test(test_cpu),
                                        cmocka_unit_test(test_cpu_bf16), cmocka_unit_test(test_bands_and_lean),
-                                       cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_tiles), cmocka_unit_test(test_one_tile),
+                                       cmocka_unit_test(test_bad_tiles), cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_bad_sizes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
