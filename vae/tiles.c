@@ -1,6 +1,7 @@
 // Decoding by tiles that overlap by a quarter, as diffusers' enable_tiling does (models/autoencoders/autoencoder_kl.py:
-// tiled_decode, blend_v, blend_h). A tile is blended downwards with the blended tile above it, then to the right with the
-// blended one at its left, and all but its last quarter becomes picture; the last of a row or column is no longer than that.
+// tiled_decode, blend_v, blend_h). A tile is blended downwards with the blended tile above it, then to the right with
+// the blended one at its left, and all but its last quarter becomes picture; the last of a row or column is no longer
+// than that.
 #include "vae/vae_internal.h"
 
 #include <stdlib.h>
