@@ -5,6 +5,22 @@ enum {
     SMALL_COST = 8, // a weight that is read for few rows takes as long as so many rows of a packed one
 };
 
+// The last columns, fewer than SUM_LANES, of the rows and behind them of the weight, with zeros past the end: these are
+// added to all lanes, so that -0 becomes 0. Out of line, since it would stand in every copy of dot_rows.
+__attribute__((noinline)) static void fill_rest(int rows, ecd_dtype dtype, const ecd_linear_job *j, const ecd_pack *pack,
+                                                int64_t channel, const float *x, int64_t stride, int64_t k,
+                                                float rest[][SUM_LANES])
+{
+    const ecd_weight *scaled = ecd_block_scaled(j->op->w);
+    int64_t left = j->op->w->cols - k;
+    for (int i = 0; i < SUM_VECTORS; i++, k += LANES, left -= LANES) {
+        for (int r = 0; r < rows; r++)
+            vstore(rest[r] + i * LANES, left > 0 ? vload_some(ECD_F32, x + r * stride + k, left) : (vf){0});
+        vstore(rest[ECD_LINEAR_SMALL] + i * LANES,
+               left > 0 ? ecd_widen(dtype, pack, scaled, channel, k, left) : (vf){0});
+    }
+}
+
 // sums[r * SLICE] = x[r] . w[channel] for `rows` rows, a constant at each call. A row has sums of its own (simd.h, vsum),
 // so its order does not depend on the rows beside it.
 ALWAYS_INLINE void dot_rows(const int rows, const ecd_dtype dtype, const ecd_linear_job *j, const ecd_pack *pack,
@@ -23,13 +39,14 @@ ALWAYS_INLINE void dot_rows(const int rows, const ecd_dtype dtype, const ecd_lin
             for (int i = 0; i < SUM_VECTORS; i++)
                 sum[r][i] = vfma(vload(x + r * stride + k + i * LANES), w[i], sum[r][i]);
     }
+    if (k < cols) {
+        float rest[ECD_LINEAR_SMALL + 1][SUM_LANES];
+        fill_rest(rows, dtype, j, pack, channel, x, stride, k, rest);
 #pragma GCC unroll 4
-    for (int i = 0; k < cols && i < SUM_VECTORS; i++) { // zeros are added to all lanes past the end: so -0 becomes 0
-        int64_t at = k + i * LANES, left = cols - at;
-        w[i] = left > 0 ? ecd_widen(dtype, pack, scaled, channel, at, left) : (vf){0};
+        for (int i = 0; i < SUM_VECTORS; i++)
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++)
-            sum[r][i] = vfma(left > 0 ? vload_some(ECD_F32, x + r * stride + at, left) : (vf){0}, w[i], sum[r][i]);
+            for (int r = 0; r < rows; r++)
+                sum[r][i] = vfma(vload(rest[r] + i * LANES), vload(rest[ECD_LINEAR_SMALL] + i * LANES), sum[r][i]);
     }
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++)
