@@ -212,7 +212,7 @@ ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_
         status = ecd_store_allocate(store, diag);
     if (!status)
         status = make_scratch(store, &s, diag);
-    for (int b = 0; b < store->block_count; b++) {
+    for (int b = 0; !status && b < store->block_count; b++) {
         const ecd_store_block *block = &store->blocks[b];
         bool lends_coded = block->kind == ECD_BLOCK_DECODED && !block->buffer_bytes;
         for (int i = block->first; !status && i < block->first + block->count; i++)

@@ -52,10 +52,10 @@ static ecd_status compare(void *user, ecd_diag *diag)
     return ecd_verify(user, "oom.made", &options, &report, diag);
 }
 
-static void check(ecd_oom_attempt attempt, const char *path)
+static void check(ecd_oom_attempt attempt, const char *path, long every)
 {
     ecd_oom_result result;
-    ecd_oom_run(attempt, (void *)(uintptr_t)path, 300, &result);
+    ecd_oom_run(attempt, (void *)(uintptr_t)path, every, &result);
     if (result.fault[0])
         fail_msg("%s: %s", path, result.fault);
     assert_true(result.allocations > 100);
@@ -64,17 +64,17 @@ static void check(ecd_oom_attempt attempt, const char *path)
 static void components(void **state)
 {
     (void)state;
-    check(open_components, file);
-    check(open_components, "oom.coded.safetensors");
-    check(open_folder, file);
+    check(open_components, file, 100);
+    check(open_components, "oom.coded.safetensors", 100);
+    check(open_folder, file, 100);
 }
 
 static void folders(void **state)
 {
     (void)state;
-    check(list_folder, file);
-    check(compare, file);
-    check(compare, "oom.coded.safetensors");
+    check(list_folder, file, 100);
+    check(compare, file, 30);
+    check(compare, "oom.coded.safetensors", 30);
 }
 
 static int set_up(void **state)
