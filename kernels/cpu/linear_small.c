@@ -73,14 +73,14 @@ ALWAYS_INLINE void dot_type(const int rows, const ecd_linear_job *j, const ecd_p
 static void run_slice(const ecd_linear_job *j, const ecd_pack *pack, int64_t first, int64_t channels, float *sums)
 {
     int64_t cols = j->op->w->cols;
-    for (int64_t row = 0; row < j->rows; row += ECD_LINEAR_SMALL) {
-        int64_t rows = j->rows - row < ECD_LINEAR_SMALL ? j->rows - row : ECD_LINEAR_SMALL, stride = cols;
+    for (int64_t row = 0, rows; row < j->rows; row += rows) {
+        int64_t left = j->rows - row, stride = cols;
+        rows = left >= ECD_LINEAR_SMALL ? ECD_LINEAR_SMALL : left >= 2 ? 2 : 1;
         const float *x = ecd_linear_rows(j, row, rows, 0, cols, false, sums + ECD_LINEAR_SMALL * SLICE, &stride);
         switch (rows) {
         case 1: dot_type(1, j, pack, first, channels, x, stride, sums); break;
         case 2: dot_type(2, j, pack, first, channels, x, stride, sums); break;
-        case 3: dot_type(3, j, pack, first, channels, x, stride, sums); break;
-        default: dot_type(4, j, pack, first, channels, x, stride, sums); break;
+        default: dot_type(ECD_LINEAR_SMALL, j, pack, first, channels, x, stride, sums); break;
         }
         for (int64_t r = 0; r < rows; r++)
             ecd_linear_store(j, sums + r * SLICE, row + r, first, channels);
