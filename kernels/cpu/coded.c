@@ -4,6 +4,7 @@
 
 enum {
     PART_TILES = 2,    // of the largest size: the decoder takes two at a time
+    PART_STEPS = 6,    // at least: every part reads all of x, so narrow ones of long rows wait for memory
     DECODE_COST = 15,  // decoding a weight takes as long as multiplying it with so many rows (AVX2: 0.33 and 0.022 ns)
     SHARE_WEIGHT = 64, // how much less an uneven cut inside a thread's share matters: the next part evens it out
 };
@@ -13,7 +14,8 @@ ecd_cpu_cut ecd_cpu_cut_of(const ecd_weight *w, int64_t step, int64_t x_rows, in
     const ecf8_view *view = &w->coded->view; // a group's blocks are small: it is cut anywhere
     uint64_t tile = w->coded->group || !view->tile_weights ? 1 : view->tile_weights;
     int64_t part = PART_TILES * (int64_t)ECF8_MAX_TILE, wanted = (w->rows * w->cols + part - 1) / part;
-    int64_t steps = (w->rows + step - 1) / step;
+    int64_t steps = (w->rows + step - 1) / step, most = steps / PART_STEPS;
+    wanted = wanted < most ? wanted : most;
     int64_t least = threads > 1 ? 2 * threads : 1;
     wanted = wanted > least ? (wanted + threads - 1) / threads * threads : least;
     return (ecd_cpu_cut){w->rows, step, (uint64_t)w->cols, tile, w->coded->first, wanted < steps ? wanted : steps, threads, x_rows};
