@@ -49,18 +49,7 @@ enum { OK = ECD_LT_SUCCESS, BAD = ECD_LT_INVALID_VALUE, NO = ECD_LT_NOT_SUPPORTE
 
 static int make(void **out, size_t bytes)
 {
-    if (ecd_fake_call_fails())
-        return NO;
-    *out = calloc(1, bytes);
-    ecd_fake_count.objects += *out != NULL;
-    return *out ? OK : ALLOC_FAILED;
-}
-
-static int drop(void *object)
-{
-    ecd_fake_count.objects -= object != NULL;
-    free(object);
-    return OK;
+    return ecd_fake_make(out, bytes, NO, ALLOC_FAILED);
 }
 
 int cublasLtCreate(ecd_lt_handle **out)
@@ -70,7 +59,7 @@ int cublasLtCreate(ecd_lt_handle **out)
 
 int cublasLtDestroy(ecd_lt_handle *h)
 {
-    return drop(h);
+    return ecd_fake_drop(h);
 }
 
 size_t cublasLtGetVersion(void)
@@ -93,7 +82,7 @@ int cublasLtMatmulDescCreate(ecd_lt_desc **out, int compute, int scale_type)
 
 int cublasLtMatmulDescDestroy(ecd_lt_desc *d)
 {
-    return drop(d);
+    return ecd_fake_drop(d);
 }
 
 static bool sized(size_t bytes, size_t expected, int attribute)
@@ -136,7 +125,7 @@ int cublasLtMatrixLayoutCreate(ecd_lt_layout **out, int type, uint64_t rows, uin
 
 int cublasLtMatrixLayoutDestroy(ecd_lt_layout *l)
 {
-    return drop(l);
+    return ecd_fake_drop(l);
 }
 
 int cublasLtMatmulPreferenceCreate(ecd_lt_preference **out)
@@ -146,7 +135,7 @@ int cublasLtMatmulPreferenceCreate(ecd_lt_preference **out)
 
 int cublasLtMatmulPreferenceDestroy(ecd_lt_preference *p)
 {
-    return drop(p);
+    return ecd_fake_drop(p);
 }
 
 int cublasLtMatmulPreferenceSetAttribute(ecd_lt_preference *p, int attribute, const void *value, size_t bytes)

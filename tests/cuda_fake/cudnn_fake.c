@@ -51,18 +51,7 @@ enum { ALGORITHM = 1, WORKSPACE = 4096 }; // implicit precomputed GEMM
 
 static int make(void **out, size_t bytes)
 {
-    if (ecd_fake_call_fails())
-        return NO;
-    *out = calloc(1, bytes);
-    ecd_fake_count.objects += *out != NULL;
-    return *out ? OK : ALLOC_FAILED;
-}
-
-static int drop(void *object)
-{
-    ecd_fake_count.objects -= object != NULL;
-    free(object);
-    return OK;
+    return ecd_fake_make(out, bytes, NO, ALLOC_FAILED);
 }
 
 static int done(bool good)
@@ -77,7 +66,7 @@ int cudnnCreate(ecd_dnn_handle **out)
 
 int cudnnDestroy(ecd_dnn_handle *h)
 {
-    return drop(h);
+    return ecd_fake_drop(h);
 }
 
 int cudnnSetStream(ecd_dnn_handle *h, void *stream)
@@ -103,7 +92,7 @@ int cudnnCreateTensorDescriptor(ecd_dnn_tensor **out)
 
 int cudnnDestroyTensorDescriptor(ecd_dnn_tensor *t)
 {
-    return drop(t);
+    return ecd_fake_drop(t);
 }
 
 static bool known_type(int type)
@@ -126,7 +115,7 @@ int cudnnCreateFilterDescriptor(ecd_dnn_filter **out)
 
 int cudnnDestroyFilterDescriptor(ecd_dnn_filter *f)
 {
-    return drop(f);
+    return ecd_fake_drop(f);
 }
 
 int cudnnSetFilter4dDescriptor(ecd_dnn_filter *f, int type, int format, int k, int c, int h, int w)
@@ -143,7 +132,7 @@ int cudnnCreateConvolutionDescriptor(ecd_dnn_conv **out)
 
 int cudnnDestroyConvolutionDescriptor(ecd_dnn_conv *c)
 {
-    return drop(c);
+    return ecd_fake_drop(c);
 }
 
 int cudnnSetConvolution2dDescriptor(ecd_dnn_conv *c, int pad_h, int pad_w, int stride_h, int stride_w, int dilation_h,

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 ecd_fake_counts ecd_fake_count;
 static char text[512];
@@ -54,4 +55,20 @@ bool ecd_fake_expect(bool holds, const char *format, ...)
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
     return false;
+}
+
+int ecd_fake_make(void **out, size_t bytes, int refused, int no_memory)
+{
+    if (ecd_fake_call_fails())
+        return refused;
+    *out = calloc(1, bytes);
+    ecd_fake_count.objects += *out != NULL;
+    return *out ? 0 : no_memory;
+}
+
+int ecd_fake_drop(void *object)
+{
+    ecd_fake_count.objects -= object != NULL;
+    free(object);
+    return 0;
 }

@@ -33,6 +33,9 @@ bool ecd_fake_device_holds(const void *at, size_t bytes);
 bool ecd_fake_expect(bool holds, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool ecd_fake_computes(void);
 bool ecd_fake_call_fails(void);
+// A library's object of so many zero bytes; its status: 0, or one of the two given. And its end, which gives 0.
+int ecd_fake_make(void **out, size_t bytes, int refused, int no_memory);
+int ecd_fake_drop(void *object);
 extern ecd_fake_counts ecd_fake_count;
 
 static inline float ecd_fake_bf16(uint16_t bits)
