@@ -21,11 +21,8 @@ static size_t floats_of(const ecd_transformer_info *info)
 
 static ecd_status make_file(ecd_bench *b, ecd_diag *diag)
 {
-    const char *folder = getenv("TMPDIR");
-    if (asprintf(&b->texts_file, "%s/ecdit-text-XXXXXX", folder && *folder ? folder : "/tmp") < 0) {
-        b->texts_file = NULL;
+    if (!(b->texts_file = ecd_temporary_name()))
         return ecd_fail_memory(diag, 0, "a path");
-    }
     int fd = mkstemp(b->texts_file);
     if (fd < 0) {
         ecd_status status = ecd_fail_errno(diag, b->texts_file, "create");

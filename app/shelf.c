@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/common.h"
+
 static ecd_status fail(ecd_diag *diag, const char *doing)
 {
     return ecd_fail(diag, ECD_RESOURCE, "cannot %s a temporary file (in $TMPDIR): %s", doing, strerror(errno));
@@ -15,9 +17,8 @@ static ecd_status fail(ecd_diag *diag, const char *doing)
 
 static ecd_status open_file(ecd_shelf *shelf, ecd_diag *diag)
 {
-    const char *folder = getenv("TMPDIR");
-    char *path;
-    if (asprintf(&path, "%s/ecdit-XXXXXX", folder && *folder ? folder : "/tmp") < 0)
+    char *path = ecd_temporary_name();
+    if (!path)
         return ecd_fail_memory(diag, 0, "a path");
     shelf->file = mkostemp(path, O_CLOEXEC);
     ecd_status status = shelf->file < 0 ? fail(diag, "make") : ECD_OK;
