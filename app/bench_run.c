@@ -11,6 +11,7 @@
 #include "app/generate.h"
 #include "app/image.h"
 #include "app/model_defaults.h"
+#include "app/open_backend.h"
 #include "base/process.h"
 
 #include <stdio.h>
@@ -67,8 +68,7 @@ static ecd_status take_hash(void *user, int64_t index, const uint8_t *rgb, int64
 
 static ecd_status open_pipeline(bench_run *r, double guidance, ecd_diag *diag)
 {
-    const ecd_backend_options backend = {ecd_backend_names[r->backend_name], (ecd_compute)r->compute, (int)r->threads};
-    ecd_status status = ecd_backend_open(&backend, &r->backend, diag);
+    ecd_status status = ecd_app_backend_open(r->backend_name, r->compute, (int)r->threads, &r->backend, diag);
     if (status)
         return status;
     r->base_bytes = ecd_peak_rss_bytes();

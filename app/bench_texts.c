@@ -13,6 +13,7 @@
 #include "app/common.h"
 #include "app/generate.h"
 #include "app/model_defaults.h"
+#include "app/open_backend.h"
 
 static size_t floats_of(const ecd_transformer_info *info)
 {
@@ -60,11 +61,11 @@ static ecd_status encode(const ecd_model_folder *folder, const ecd_transformer_i
 ecd_status ecd_bench_make_text(ecd_bench *b, const ecd_model_folder *folder, const ecd_transformer_info *info, ecd_diag *diag)
 {
     const ecd_bench_settings *s = &b->settings;
-    const ecd_backend_options options = {ecd_backend_names[s->backend], (ecd_compute)s->compute, (int)s->threads};
     size_t bytes = floats_of(info) * sizeof(float);
     ecd_backend *be = NULL;
     float *values = malloc(bytes);
-    ecd_status status = values ? ecd_backend_open(&options, &be, diag) : ecd_fail_memory(diag, bytes, "a text");
+    ecd_status status = values ? ecd_app_backend_open(s->backend, s->compute, (int)s->threads, &be, diag)
+                               : ecd_fail_memory(diag, bytes, "a text");
     if (!status)
         status = encode(folder, info, be, values, diag);
     if (!status)

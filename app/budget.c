@@ -18,7 +18,7 @@ uint64_t ecd_default_budget(void)
     return ecd_rss_bytes() + (free_bytes > margin ? free_bytes - margin : 0) + 1; // 0 would mean none
 }
 
-char *ecd_rates_file(void)
+char *ecd_cache_file(const char *name)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char *base = NULL, *folder = NULL, *path = NULL;
@@ -31,9 +31,14 @@ char *ecd_rates_file(void)
     mkdir(base, 0700);
     if ((folder = ecd_path_join(base, "ecdit"))) {
         mkdir(folder, 0700);
-        path = ecd_path_is_folder(folder) ? ecd_path_join(folder, "rates.json") : NULL;
+        path = ecd_path_is_folder(folder) ? ecd_path_join(folder, name) : NULL;
     }
     free(base);
     free(folder);
     return path;
+}
+
+char *ecd_rates_file(void)
+{
+    return ecd_cache_file("rates.json");
 }

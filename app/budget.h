@@ -1,4 +1,4 @@
-// How much memory a run may take, and where measured rates are kept.
+// How much memory a run may take, and where is kept what later runs gain by: measured rates, chosen algorithms.
 #ifndef ECD_APP_BUDGET_H
 #define ECD_APP_BUDGET_H
 
@@ -7,8 +7,8 @@
 // What the machine, or the cgroup, has free, less a margin; with what this process holds already.
 uint64_t ecd_default_budget(void);
 
-// $XDG_CACHE_HOME/ecdit/rates.json (or ~/.cache/...), its folder made; NULL where there is no such place. The caller
-// frees.
-char *ecd_rates_file(void);
+// $XDG_CACHE_HOME/ecdit/NAME (or ~/.cache/...), its folder made; NULL where there is no such place. The caller frees.
+char *ecd_cache_file(const char *name);
+char *ecd_rates_file(void); // rates.json
 
 #endif

@@ -3,6 +3,7 @@
 #include "app/find_model.h"
 #include "app/generate.h"
 #include "app/model_defaults.h"
+#include "app/open_backend.h"
 
 #include "base/cpu.h"
 #include "base/process.h"
@@ -63,8 +64,7 @@ static int threads_of(const ecd_generate *g)
 static ecd_status open_backend(ecd_generate *g, ecd_diag *diag)
 {
     const ecd_settings *s = &g->settings;
-    const ecd_backend_options options = {ecd_backend_names[s->backend], (ecd_compute)s->compute, threads_of(g)};
-    return ecd_backend_open(&options, &g->backend, diag);
+    return ecd_app_backend_open(s->backend, s->compute, threads_of(g), &g->backend, diag);
 }
 
 static ecd_status run(ecd_generate *g, ecd_diag *diag)

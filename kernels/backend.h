@@ -219,6 +219,11 @@ typedef struct ecd_backend_ops {
     int (*decode)(ecd_backend *be, ecd_decode_plan *plan, void *out, bool verify);
     void (*decode_join)(ecd_backend *be, ecd_decode_plan *plan);
 
+    // Operations called between these two may be held back until the end, and queued at once where the same ones, of the same
+    // shapes in the same memory, were called before. Results are the same; both are NULL where that would gain nothing.
+    void (*sequence_begin)(ecd_backend *be);
+    void (*sequence_end)(ecd_backend *be);
+
     // Bytes that the backend itself holds (packed weights, scratch), for reports and plans.
     uint64_t (*memory_bytes)(const ecd_backend *be);
     void (*close)(ecd_backend *be);
@@ -240,6 +245,9 @@ typedef struct ecd_backend_options {
     const char *name; // "auto", "ref", "cpu" or "cuda"
     ecd_compute compute;
     int threads; // 0: ecd_cpu_count()
+    // Where a device's libraries offer several algorithms: the file that keeps those that were chosen from run to run, so that
+    // the same are chosen. NULL: none. What is bad in it is chosen anew, and not writing it is no fault. Borrowed while opening.
+    const char *algorithms_file;
 } ecd_backend_options;
 
 // Opens a backend. ECD_USAGE for an unknown name or a compute type that it lacks (ref has f32 only), ECD_RESOURCE where
@@ -259,6 +267,18 @@ void ecd_backend_keep(ecd_backend *be, const ecd_diag *diag);
 static inline bool ecd_backend_ok(const ecd_backend *be)
 {
     return be->failure.status == ECD_OK;
+}
+
+static inline void ecd_sequence_begin(ecd_backend *be)
+{
+    if (be->ops->sequence_begin)
+        be->ops->sequence_begin(be);
+}
+
+static inline void ecd_sequence_end(ecd_backend *be)
+{
+    if (be->ops->sequence_end)
+        be->ops->sequence_end(be);
 }
 
 // Output size of a convolution along one side.

@@ -167,7 +167,9 @@ static ecd_status predict(ecd_transformer *t, const ecd_transformer_call *call, 
         status = ecd_store_acquire(t->store, i + 1, &block, diag);
         if (status != ECD_OK)
             break;
+        ecd_sequence_begin(t->be);
         t->architecture->run_block(t, i, &block, call);
+        ecd_sequence_end(t->be);
         ecd_store_release(t->store, i + 1);
     }
     if (status == ECD_OK)

@@ -43,7 +43,7 @@ ecd_conv_weight *ecd_cuda_conv_prepare(ecd_backend *be, const ecd_conv_shape *sh
     made->scale = (float *)(void *)(made->memory + values);
     made->bias = (float *)(void *)(made->memory + values + vector);
     ecd_cuda_done(be, "conv: weights",
-                  ecd_cuda_launch_expand_conv(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), w, bias, taps, made->in,
+                  ecd_cuda_launch_expand_conv(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), w, bias, taps, made->in,
                                               made->out, made->memory, made->scale, made->bias));
     return made;
 }
@@ -98,7 +98,7 @@ static const void *input(ecd_backend *be, const ecd_conv *op, const job *j, void
     const ecd_conv_shape *s = &op->w->shape;
     if (j->lends_x)
         return op->x;
-    const char *error = ecd_cuda_launch_gather(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op, s->in_channels,
+    const char *error = ecd_cuda_launch_gather(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), op, s->in_channels,
                                                j->in_first, j->in_rows, s->pad_before, s->pad_after, op->w->in, scratch);
     return ecd_cuda_done(be, "conv: its input", error) ? scratch : NULL;
 }
@@ -122,6 +122,6 @@ void ecd_cuda_conv(ecd_backend *be, const ecd_conv *op)
     ecd_cudnn_convolve(be, cuda->cudnn, &j.shape, x, op->w->memory, y, scratch + x_bytes + y_bytes);
     if (ecd_backend_ok(be))
         ecd_cuda_done(be, "conv: epilogue",
-                      ecd_cuda_launch_conv_epilogue(cuda->stream, ecd_cuda_narrow(be), op, channels, first, pixels, y,
+                      ecd_cuda_launch_conv_epilogue(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), op, channels, first, pixels, y,
                                                     op->w->out, op->w->scale, op->w->bias));
 }

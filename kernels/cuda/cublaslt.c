@@ -6,16 +6,13 @@
 #include "base/grow.h"
 #include "kernels/cuda/cublaslt_abi.h"
 #include "kernels/cuda/library.h"
+#include "kernels/cuda/timing.h"
 
-// All that the choice of an algorithm depends on.
-typedef struct shape {
-    int64_t rows, cols, channels, x_stride, w_stride, out_stride;
-    int64_t flags; // narrow, out_narrow, add, bias
-} shape;
+enum { CANDIDATES = 8 };
 
 // A shape's descriptors and algorithm. The library is column-major: it sees out^T = w x^T, with w as its A, transposed.
 typedef struct plan {
-    shape shape;
+    ecd_choice_key key;
     ecd_lt_desc *desc;
     ecd_lt_layout *a, *b, *d;
     ecd_lt_algorithm algorithm;
@@ -25,6 +22,7 @@ struct ecd_cublaslt {
     void *library;
     ecd_lt_calls call;
     ecd_lt_handle *handle;
+    ecd_choices *choices;
     plan *plans;
     size_t count, capacity;
 };
@@ -48,17 +46,20 @@ static ecd_status load(ecd_cublaslt *lt, const char *file, ecd_diag *diag)
         SYMBOL(preference_destroy, "cublasLtMatmulPreferenceDestroy"),
         SYMBOL(preference_set, "cublasLtMatmulPreferenceSetAttribute"),
         SYMBOL(heuristic, "cublasLtMatmulAlgoGetHeuristic"),
+        SYMBOL(algorithm_check, "cublasLtMatmulAlgoCheck"),
+        SYMBOL(algorithm_get, "cublasLtMatmulAlgoConfigGetAttribute"),
         SYMBOL(matmul, "cublasLtMatmul"),
     };
     return ecd_library_open(file, usual, symbols, (int)(sizeof symbols / sizeof *symbols), &lt->library, diag);
 }
 
-ecd_status ecd_cublaslt_open(const char *file, ecd_cublaslt **out, ecd_diag *diag)
+ecd_status ecd_cublaslt_open(const char *file, ecd_choices *choices, ecd_cublaslt **out, ecd_diag *diag)
 {
     *out = NULL;
     ecd_cublaslt *lt = calloc(1, sizeof *lt);
     if (!lt)
         return ecd_fail_memory(diag, sizeof *lt, "cuBLASLt's state");
+    lt->choices = choices;
     ecd_status status = load(lt, file, diag);
     if (!status) {
         int error = lt->call.create(&lt->handle);
@@ -101,11 +102,12 @@ size_t ecd_cublaslt_version(const ecd_cublaslt *lt)
     return lt->call.version();
 }
 
-static shape shape_of(const ecd_cublaslt_product *p)
+static ecd_choice_key key_of(const ecd_cublaslt *lt, const ecd_cublaslt_product *p)
 {
-    return (shape){p->rows,     p->cols,       p->channels,
-                   p->x_stride, p->w_stride,   p->out_stride,
-                   p->narrow | p->out_narrow << 1 | p->add << 2 | (p->bias != NULL) << 3};
+    return (ecd_choice_key){.library = "cublaslt",
+                            .version = ecd_cublaslt_version(lt),
+                            .shape = {p->rows, p->cols, p->channels, p->x_stride, p->w_stride, p->out_stride,
+                                      p->narrow | p->out_narrow << 1 | p->add << 2 | (p->bias != NULL) << 3}};
 }
 
 static int describe(const ecd_cublaslt *lt, const ecd_cublaslt_product *p, plan *to)
@@ -127,7 +129,8 @@ static int describe(const ecd_cublaslt *lt, const ecd_cublaslt_product *p, plan 
     return p->bias ? c->desc_set(to->desc, ECD_LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) : ECD_LT_SUCCESS;
 }
 
-static int choose(const ecd_cublaslt *lt, plan *to)
+// Asks for the candidates of a shape, the best first as far as the library knows.
+static int ask(const ecd_cublaslt *lt, const plan *to, ecd_lt_heuristic found[CANDIDATES], int *count)
 {
     const ecd_lt_calls *c = &lt->call;
     static const int alignments[] = {ECD_LT_PREF_MIN_ALIGNMENT_A_BYTES, ECD_LT_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -135,8 +138,7 @@ static int choose(const ecd_cublaslt *lt, plan *to)
     uint64_t workspace = ECD_CUBLASLT_WORKSPACE;
     uint32_t scheme = ECD_LT_REDUCTION_COMPUTE_TYPE, align = ECD_CUBLASLT_ALIGN;
     ecd_lt_preference *preference = NULL;
-    ecd_lt_heuristic found = {.state = ECD_LT_NOT_SUPPORTED};
-    int count = 0, error = c->preference_create(&preference);
+    int error = c->preference_create(&preference);
     if (!error)
         error = c->preference_set(preference, ECD_LT_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
     if (!error)
@@ -144,12 +146,92 @@ static int choose(const ecd_cublaslt *lt, plan *to)
     for (int i = 0; !error && i < 4; i++)
         error = c->preference_set(preference, alignments[i], &align, sizeof align);
     if (!error)
-        error = c->heuristic(lt->handle, to->desc, to->a, to->b, to->d, to->d, preference, 1, &found, &count);
-    if (!error)
-        error = count ? found.state : ECD_LT_NOT_SUPPORTED;
-    to->algorithm = found.algorithm;
+        error = c->heuristic(lt->handle, to->desc, to->a, to->b, to->d, to->d, preference, CANDIDATES, found, count);
     if (preference)
         c->preference_destroy(preference);
+    return error;
+}
+
+// Whether its sums are ones that are asked for (`ask`): split or not, added up in f32.
+static bool adds_in_f32(const ecd_cublaslt *lt, const ecd_lt_algorithm *algorithm)
+{
+    uint32_t scheme = 0;
+    size_t written = 0;
+    return !lt->call.algorithm_get(algorithm, ECD_LT_CONFIG_REDUCTION_SCHEME, &scheme, sizeof scheme, &written) &&
+           written == sizeof scheme && (scheme == ECD_LT_REDUCTION_NONE || scheme == ECD_LT_REDUCTION_COMPUTE_TYPE);
+}
+
+// A product whose algorithm is looked for.
+typedef struct search {
+    const ecd_cublaslt *lt;
+    plan *to;
+    const ecd_cublaslt_product *product;
+    void *workspace, *out; // out: where candidates write, which must not be the product's own that they may add to
+    ecd_cuda_stream *stream;
+    ecd_lt_heuristic found[CANDIDATES];
+} search;
+
+static int run(const ecd_cublaslt *lt, const plan *to, const ecd_cublaslt_product *p, const ecd_lt_algorithm *algorithm,
+               void *out, void *workspace, ecd_cuda_stream *stream)
+{
+    const float one = 1, zero = 0;
+    return lt->call.matmul(lt->handle, to->desc, &one, p->w, to->a, p->x, to->b, p->add ? &one : &zero, out, to->d, out,
+                           to->d, algorithm, workspace, ECD_CUBLASLT_WORKSPACE, stream);
+}
+
+static int run_candidate(void *user, int i)
+{
+    search *s = user;
+    return run(s->lt, s->to, s->product, &s->found[i].algorithm, s->out, s->workspace, s->stream);
+}
+
+// The fastest, or -1.
+static int time_candidates(search *s, int count)
+{
+    const ecd_cublaslt_product *p = s->product;
+    s->out = ecd_cuda_borrow(s->stream, (size_t)(p->rows * p->out_stride) * (p->out_narrow ? 2 : 4));
+    int fastest = s->out ? ecd_cuda_fastest(s->stream, count, run_candidate, s) : -1;
+    ecd_cuda_give_back(s->stream, s->out);
+    return fastest;
+}
+
+static int choose(void *user, bool timed, ecd_choice *out)
+{
+    search *s = user;
+    int count = 0, fit = 0, error = ask(s->lt, s->to, s->found, &count);
+    for (int i = 0; !error && i < count; i++)
+        if (!s->found[i].state && s->found[i].workspace_bytes <= ECD_CUBLASLT_WORKSPACE)
+            s->found[fit++] = s->found[i];
+    if (error || !fit)
+        return error ? error : ECD_LT_NOT_SUPPORTED;
+    int fastest = timed ? time_candidates(s, fit) : -1;
+    out->timed = fastest >= 0;
+    _Static_assert(sizeof out->data == sizeof s->found->algorithm, "an algorithm is kept as it is");
+    memcpy(out->data, &s->found[fastest >= 0 ? fastest : 0].algorithm, sizeof out->data);
+    return 0;
+}
+
+static bool usable(void *user, const ecd_choice *choice)
+{
+    search *s = user;
+    ecd_lt_algorithm algorithm;
+    ecd_lt_heuristic result = {.state = ECD_LT_NOT_SUPPORTED};
+    memcpy(&algorithm, choice->data, sizeof algorithm);
+    return adds_in_f32(s->lt, &algorithm) &&
+           !s->lt->call.algorithm_check(s->lt->handle, s->to->desc, s->to->a, s->to->b, s->to->d, s->to->d, &algorithm,
+                                        &result) &&
+           result.workspace_bytes <= ECD_CUBLASLT_WORKSPACE;
+}
+
+static int settle(const ecd_cublaslt *lt, plan *to, const ecd_cublaslt_product *p, void *workspace,
+                  ecd_cuda_stream *stream)
+{
+    search s = {.lt = lt, .to = to, .product = p, .workspace = workspace, .stream = stream};
+    const ecd_choosing how = {usable, choose, &s};
+    ecd_choice choice;
+    int error = ecd_choices_settle(lt->choices, &to->key, &how, &choice);
+    if (!error)
+        memcpy(&to->algorithm, choice.data, sizeof to->algorithm);
     return error;
 }
 
@@ -159,11 +241,12 @@ static void fail(ecd_backend *be, const ecd_cublaslt *lt, const ecd_cublaslt_pro
                      (long long)p->cols, (long long)p->channels, (long long)p->cols, lt->call.status_string(error));
 }
 
-static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p)
+static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p, void *workspace,
+                           ecd_cuda_stream *stream)
 {
-    const shape wanted = shape_of(p);
+    const ecd_choice_key wanted = key_of(lt, p);
     for (size_t i = 0; i < lt->count; i++)
-        if (!memcmp(&lt->plans[i].shape, &wanted, sizeof wanted))
+        if (!memcmp(lt->plans[i].key.shape, wanted.shape, sizeof wanted.shape))
             return &lt->plans[i];
     plan *plans = ecd_grow(lt->plans, lt->count + 1, &lt->capacity, sizeof *plans);
     if (!plans) {
@@ -171,10 +254,10 @@ static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt
         return NULL;
     }
     lt->plans = plans;
-    plan made = {.shape = wanted};
+    plan made = {.key = wanted};
     int error = describe(lt, p, &made);
     if (!error)
-        error = choose(lt, &made);
+        error = settle(lt, &made, p, workspace, stream);
     if (error) {
         forget(lt, &made);
         fail(be, lt, p, error);
@@ -187,15 +270,12 @@ static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt
 void ecd_cublaslt_multiply(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p, void *workspace,
                            ecd_cuda_stream *stream)
 {
-    const plan *chosen = plan_of(be, lt, p);
+    const plan *chosen = plan_of(be, lt, p, workspace, stream);
     if (!chosen)
         return;
-    const float one = 1, zero = 0;
     int error = p->bias ? lt->call.desc_set(chosen->desc, ECD_LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) : 0;
     if (!error)
-        error = lt->call.matmul(lt->handle, chosen->desc, &one, p->w, chosen->a, p->x, chosen->b, p->add ? &one : &zero,
-                                p->out, chosen->d, p->out, chosen->d, &chosen->algorithm, workspace, ECD_CUBLASLT_WORKSPACE,
-                                stream);
+        error = run(lt, chosen, p, &chosen->algorithm, p->out, workspace, stream);
     if (error)
         fail(be, lt, p, error);
 }

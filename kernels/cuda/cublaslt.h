@@ -1,14 +1,15 @@
 // Matrix products by cuBLASLt. Every call of that library is in cublaslt.c.
 //
 // What is asked of it: out = x w^T for one picture, BF16 or f32 operands, f32 sums (never TF32, no partial sums in BF16).
-// The algorithm of a shape is the first that the library's heuristic names, asked once and kept: the same shape always
-// takes the same one, so a picture's bits do not depend on the batch. Its own epilogues are used where they say exactly
-// what backend.h does: a bias onto f32 outputs. Not for GELU: a BF16 output wants a BF16 bias there, and the precision of
-// its tanh is not stated.
+// The algorithm of a shape is the first fit one that the library's heuristic names, or the fastest of those (choices.h),
+// asked once and kept: the same shape always takes the same one, so a picture's bits do not depend on the batch. Its own
+// epilogues are used where they say exactly what backend.h does: a bias onto f32 outputs. Not for GELU: a BF16 output wants
+// a BF16 bias there, and the precision of its tanh is not stated.
 #ifndef ECD_KERNELS_CUDA_CUBLASLT_H
 #define ECD_KERNELS_CUDA_CUBLASLT_H
 
 #include "kernels/backend.h"
+#include "kernels/cuda/choices.h"
 #include "kernels/cuda/kernels.h"
 
 typedef struct ecd_cublaslt ecd_cublaslt;
@@ -28,8 +29,8 @@ typedef struct ecd_cublaslt_product {
     void *out;
 } ecd_cublaslt_product;
 
-// file: see ecd_library_open. ECD_RESOURCE where it is missing or refuses to start.
-ecd_status ecd_cublaslt_open(const char *file, ecd_cublaslt **out, ecd_diag *diag);
+// file: see ecd_library_open. ECD_RESOURCE where it is missing or refuses to start. choices: borrowed until it is closed.
+ecd_status ecd_cublaslt_open(const char *file, ecd_choices *choices, ecd_cublaslt **out, ecd_diag *diag);
 void ecd_cublaslt_close(ecd_cublaslt *lt); // NULL is allowed
 size_t ecd_cublaslt_version(const ecd_cublaslt *lt); // 130100 for 13.1.0
 

@@ -28,7 +28,9 @@ enum {
     ECD_LT_PREF_MIN_ALIGNMENT_B_BYTES = 6,
     ECD_LT_PREF_MIN_ALIGNMENT_C_BYTES = 7,
     ECD_LT_PREF_MIN_ALIGNMENT_D_BYTES = 8,
-    ECD_LT_REDUCTION_COMPUTE_TYPE = 2, // cublasLtReductionScheme_t: partial sums are added in f32
+    ECD_LT_REDUCTION_NONE = 0,         // cublasLtReductionScheme_t
+    ECD_LT_REDUCTION_COMPUTE_TYPE = 2, // partial sums are added in f32
+    ECD_LT_CONFIG_REDUCTION_SCHEME = 3, // cublasLtMatmulAlgoConfigAttributes_t
 };
 
 typedef struct ecd_lt_handle ecd_lt_handle;
@@ -64,6 +66,9 @@ typedef struct ecd_lt_calls {
     int (*preference_set)(ecd_lt_preference *, int attribute, const void *, size_t);
     int (*heuristic)(ecd_lt_handle *, ecd_lt_desc *, ecd_lt_layout *a, ecd_lt_layout *b, ecd_lt_layout *c,
                      ecd_lt_layout *d, ecd_lt_preference *, int wanted, ecd_lt_heuristic *, int *found);
+    int (*algorithm_check)(ecd_lt_handle *, ecd_lt_desc *, ecd_lt_layout *a, ecd_lt_layout *b, ecd_lt_layout *c,
+                           ecd_lt_layout *d, const ecd_lt_algorithm *, ecd_lt_heuristic *);
+    int (*algorithm_get)(const ecd_lt_algorithm *, int attribute, void *, size_t, size_t *written);
     int (*matmul)(ecd_lt_handle *, ecd_lt_desc *, const void *alpha, const void *a, ecd_lt_layout *, const void *b,
                   ecd_lt_layout *, const void *beta, const void *c, ecd_lt_layout *, void *d, ecd_lt_layout *,
                   const ecd_lt_algorithm *, void *workspace, size_t workspace_bytes, void *stream);

@@ -7,9 +7,15 @@
 
 #include "kernels/backends.h"
 
-static cudaStream_t stream_of(const ecd_backend *be)
+ecd_cuda_stream *ecd_cuda_stream_of(ecd_backend *be)
 {
-    return (cudaStream_t)((const ecd_cuda_backend *)be)->stream;
+    ecd_cuda_sequence_flush(be);
+    return ecd_cuda_of(be)->stream;
+}
+
+static cudaStream_t stream_of(ecd_backend *be)
+{
+    return (cudaStream_t)ecd_cuda_stream_of(be);
 }
 
 static bool runtime(ecd_backend *be, const char *what, cudaError_t error)
@@ -83,6 +89,11 @@ void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes)
     if (!ecd_backend_ok(be))
         return NULL;
     if (size_bytes > cuda->scratch_bytes) {
+        if (ecd_cuda_sequence_captures(be)) {
+            ecd_backend_fail(be, ECD_RESOURCE, "backend cuda: %zu bytes of scratch within a graph", size_bytes);
+            return NULL;
+        }
+        ecd_cuda_sequences_forget(be);
         ecd_cuda_free(be, cuda->scratch);
         cuda->scratch_bytes = 0;
         cuda->scratch = ecd_cuda_alloc(be, size_bytes);
@@ -101,6 +112,7 @@ static uint64_t memory_bytes(const ecd_backend *be)
 static void close_cuda(ecd_backend *be)
 {
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
+    ecd_cuda_sequences_close(be);
     if (cuda->stream) {
         ecd_cuda_free(be, cuda->scratch);
         cudaStreamSynchronize(stream_of(be));
@@ -108,6 +120,7 @@ static void close_cuda(ecd_backend *be)
     ecd_cuda_decode_close(cuda);
     ecd_cublaslt_close(cuda->cublaslt);
     ecd_cudnn_close(cuda->cudnn);
+    ecd_choices_close(cuda->choices);
     if (cuda->stream)
         cudaStreamDestroy(stream_of(be));
     free(cuda);
@@ -130,6 +143,8 @@ static ecd_backend_ops *cuda_ops(ecd_cuda_backend *cuda)
         .decode_free = ecd_cuda_decode_free,
         .decode = ecd_cuda_decode,
         .decode_join = ecd_cuda_decode_join,
+        .sequence_begin = ecd_cuda_sequence_begin,
+        .sequence_end = ecd_cuda_sequence_end,
         .memory_bytes = memory_bytes,
         .close = close_cuda,
     };
@@ -164,6 +179,36 @@ static ecd_status choose_device(struct cudaDeviceProp *about, ecd_diag *diag)
     return ECD_OK;
 }
 
+// A switch of the environment: 0 or 1.
+static ecd_status read_switch(const char *name, bool usual, bool *out, ecd_diag *diag)
+{
+    const char *text = getenv(name);
+    *out = text && *text ? *text == '1' : usual;
+    if (text && *text && (text[1] || (*text != '0' && *text != '1')))
+        return ecd_fail(diag, ECD_USAGE, "%s is \"%.32s\", expected 0 or 1", name, text);
+    return ECD_OK;
+}
+
+// What choices and sequences need. Devices of one name differ by what of them may be used.
+static ecd_status prepare(ecd_cuda_backend *cuda, const char *algorithms, const struct cudaDeviceProp *about, ecd_diag *diag)
+{
+    char device[sizeof about->name + 32];
+    bool tune, graphs;
+    ecd_status status = read_switch("ECD_CUDA_TUNE", false, &tune, diag);
+    if (!status)
+        status = read_switch("ECD_CUDA_GRAPHS", true, &graphs, diag);
+    if (status)
+        return status;
+    snprintf(device, sizeof device, "sm_%d%d,%d,%s", about->major, about->minor, about->multiProcessorCount, about->name);
+    cuda->choices = ecd_choices_open(algorithms, device, tune);
+    cuda->sequences = graphs ? ecd_cuda_sequences_open() : NULL;
+    if (!cuda->choices || (graphs && !cuda->sequences))
+        return ecd_fail_memory(diag, sizeof *cuda, "the cuda backend");
+    if (!graphs)
+        cuda->ops.sequence_begin = cuda->ops.sequence_end = NULL;
+    return ECD_OK;
+}
+
 static ecd_status start(ecd_cuda_backend *cuda, const ecd_cuda_libraries *libraries, ecd_diag *diag)
 {
     cudaStream_t stream = NULL;
@@ -171,9 +216,9 @@ static ecd_status start(ecd_cuda_backend *cuda, const ecd_cuda_libraries *librar
     if (error != cudaSuccess)
         return refuse("no stream", error, diag);
     cuda->stream = (ecd_cuda_stream *)stream;
-    ecd_status status = ecd_cublaslt_open(libraries->cublaslt, &cuda->cublaslt, diag);
+    ecd_status status = ecd_cublaslt_open(libraries->cublaslt, cuda->choices, &cuda->cublaslt, diag);
     if (!status)
-        status = ecd_cudnn_open(libraries->cudnn, cuda->stream, &cuda->cudnn, diag);
+        status = ecd_cudnn_open(libraries->cudnn, cuda->stream, cuda->choices, &cuda->cudnn, diag);
     return status;
 }
 
@@ -198,7 +243,9 @@ ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda
         .threads = options->threads,
         .host_memory = false,
     };
-    status = start(cuda, libraries, diag);
+    status = prepare(cuda, options->algorithms_file, &about, diag);
+    if (!status)
+        status = start(cuda, libraries, diag);
     if (status) {
         close_cuda(&cuda->base);
         return status;

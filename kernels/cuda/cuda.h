@@ -15,6 +15,7 @@
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/sequence.h"
 
 // Files to load the libraries from: NULL for the usual ones, "" for symbols of the program itself (tests' fakes).
 typedef struct ecd_cuda_libraries {
@@ -27,8 +28,10 @@ typedef struct ecd_cuda_backend {
     ecd_cuda_stream *stream; // all operations, in order
     ecd_cuda_stream *decode_stream; // decoding beside them; NULL before the first plan
     void *free_again;               // cudaEvent_t: operations that may read what is decoded over
+    ecd_choices *choices;
     ecd_cublaslt *cublaslt;
     ecd_cudnn *cudnn;
+    ecd_sequences *sequences; // NULL: operations are queued one by one
     void *scratch; // device memory, grown at the first use of a larger shape; one operation's at a time
     size_t scratch_bytes;
     uint64_t held_bytes; // convolutions' weights
@@ -46,10 +49,14 @@ static inline bool ecd_cuda_narrow(const ecd_backend *be)
 }
 
 // Opens device ECD_CUDA_DEVICE of the environment, or 0 where it is not set. ECD_RESOURCE where there is no device, one of
-// less than compute capability 8.0, or no library.
+// less than compute capability 8.0, or no library. ECD_CUDA_TUNE=1 of the environment has algorithms chosen by timing
+// (choices.h), ECD_CUDA_GRAPHS=0 queues sequences without graphs (sequence.h).
 ecd_status ecd_cuda_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag);
 ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda_libraries *libraries,
                               ecd_backend **out, ecd_diag *diag);
+
+// The stream of all operations. What a sequence holds back is queued first, and ends it.
+ecd_cuda_stream *ecd_cuda_stream_of(ecd_backend *be);
 
 // Keeps a launch's failure; text NULL is none. Returns whether it went well.
 bool ecd_cuda_done(ecd_backend *be, const char *what, const char *error);

@@ -6,6 +6,7 @@
 #include "base/grow.h"
 #include "kernels/cuda/cudnn_abi.h"
 #include "kernels/cuda/library.h"
+#include "kernels/cuda/timing.h"
 
 enum { WORKSPACE_MAX = 256 << 20 }; // an algorithm that wants more is passed over
 
@@ -22,6 +23,8 @@ struct ecd_cudnn {
     void *library;
     ecd_dnn_calls call;
     ecd_dnn_handle *handle;
+    ecd_cuda_stream *stream;
+    ecd_choices *choices;
     plan *plans;
     size_t count, capacity;
 };
@@ -54,12 +57,15 @@ static ecd_status load(ecd_cudnn *dnn, const char *file, ecd_diag *diag)
     return ecd_library_open(file, usual, symbols, (int)(sizeof symbols / sizeof *symbols), &dnn->library, diag);
 }
 
-ecd_status ecd_cudnn_open(const char *file, ecd_cuda_stream *stream, ecd_cudnn **out, ecd_diag *diag)
+ecd_status ecd_cudnn_open(const char *file, ecd_cuda_stream *stream, ecd_choices *choices, ecd_cudnn **out,
+                          ecd_diag *diag)
 {
     *out = NULL;
     ecd_cudnn *dnn = calloc(1, sizeof *dnn);
     if (!dnn)
         return ecd_fail_memory(diag, sizeof *dnn, "cuDNN's state");
+    dnn->stream = stream;
+    dnn->choices = choices;
     ecd_status status = load(dnn, file, diag);
     if (!status) {
         int error = dnn->call.create(&dnn->handle);
@@ -106,18 +112,22 @@ size_t ecd_cudnn_version(const ecd_cudnn *dnn)
     return dnn->call.version();
 }
 
+static int out_side(const ecd_cudnn_shape *s, int in)
+{
+    return (in + 2 * s->pad - s->kernel) / s->stride + 1;
+}
+
 static int describe(const ecd_cudnn *dnn, plan *p)
 {
     const ecd_dnn_calls *c = &dnn->call;
     const ecd_cudnn_shape *s = &p->shape;
     int type = s->narrow ? ECD_DNN_BFLOAT16 : ECD_DNN_FLOAT;
-    int height = (s->height + 2 * s->pad - s->kernel) / s->stride + 1;
-    int width = (s->width + 2 * s->pad - s->kernel) / s->stride + 1;
     int error;
     if ((error = c->tensor_create(&p->x)) || (error = c->tensor_create(&p->y)) || (error = c->filter_create(&p->w)) ||
         (error = c->conv_create(&p->conv)) ||
         (error = c->tensor_set(p->x, ECD_DNN_NHWC, type, 1, s->in_channels, s->height, s->width)) ||
-        (error = c->tensor_set(p->y, ECD_DNN_NHWC, type, 1, s->out_channels, height, width)) ||
+        (error = c->tensor_set(p->y, ECD_DNN_NHWC, type, 1, s->out_channels, out_side(s, s->height),
+                               out_side(s, s->width))) ||
         (error = c->filter_set(p->w, type, ECD_DNN_NHWC, s->out_channels, s->in_channels, s->kernel, s->kernel)) ||
         (error = c->conv_set(p->conv, s->pad, s->pad, s->stride, s->stride, 1, 1, ECD_DNN_CROSS_CORRELATION,
                              ECD_DNN_FLOAT)))
@@ -125,20 +135,106 @@ static int describe(const ecd_cudnn *dnn, plan *p)
     return c->conv_set_math(p->conv, s->narrow ? ECD_DNN_TENSOR_OP_MATH : ECD_DNN_FMA_MATH);
 }
 
-static int choose(const ecd_cudnn *dnn, plan *p)
-{
+// A convolution whose algorithm is looked for.
+typedef struct search {
+    const ecd_cudnn *dnn;
+    const plan *to;
+    const char *x, *w;
+    char *y, *workspace; // while it is timed
     ecd_dnn_performance found[ECD_DNN_ALGORITHMS];
-    int count = 0;
-    int error =
-        dnn->call.algorithms(dnn->handle, p->x, p->w, p->conv, p->y, ECD_DNN_ALGORITHMS, &count, found);
-    for (int i = 0; !error && i < count; i++) {
-        if (found[i].status || found[i].determinism != ECD_DNN_DETERMINISTIC ||
-            found[i].workspace_bytes > WORKSPACE_MAX)
-            continue;
-        p->algorithm = found[i].algorithm;
-        return dnn->call.workspace_size(dnn->handle, p->x, p->w, p->conv, p->y, p->algorithm, &p->workspace_bytes);
-    }
-    return error ? error : ECD_DNN_NOT_SUPPORTED;
+} search;
+
+static int run(const ecd_cudnn *dnn, const plan *p, int algorithm, const void *x, const void *w, void *y,
+               void *workspace, size_t workspace_bytes)
+{
+    const float one = 1, zero = 0;
+    return dnn->call.forward(dnn->handle, &one, p->x, x, p->w, w, p->conv, algorithm, workspace, workspace_bytes, &zero,
+                             p->y, y);
+}
+
+static int run_candidate(void *user, int i)
+{
+    const search *s = user;
+    return run(s->dnn, s->to, s->found[i].algorithm, s->x, s->w, s->y, s->workspace, s->found[i].workspace_bytes);
+}
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+// The fastest on memory of its own, whatever that holds; or -1.
+static int time_candidates(search *s, int count)
+{
+    const ecd_cudnn_shape *shape = &s->to->shape;
+    size_t element = shape->narrow ? 2 : 4, taps = (size_t)(shape->kernel * shape->kernel), workspace = 0;
+    size_t in = (size_t)shape->in_channels * element, out = (size_t)shape->out_channels * element;
+    size_t x = rounded((size_t)shape->height * (size_t)shape->width * in);
+    size_t y = rounded((size_t)out_side(shape, shape->height) * (size_t)out_side(shape, shape->width) * out);
+    size_t w = rounded((size_t)shape->out_channels * taps * in);
+    for (int i = 0; i < count; i++)
+        workspace = s->found[i].workspace_bytes > workspace ? s->found[i].workspace_bytes : workspace;
+    char *memory = ecd_cuda_borrow(s->dnn->stream, x + w + y + workspace);
+    if (!memory)
+        return -1;
+    s->x = memory;
+    s->w = memory + x;
+    s->y = memory + x + w;
+    s->workspace = memory + x + w + y;
+    int fastest = ecd_cuda_fastest(s->dnn->stream, count, run_candidate, s);
+    ecd_cuda_give_back(s->dnn->stream, memory);
+    return fastest;
+}
+
+static int choose(void *user, bool timed, ecd_choice *out)
+{
+    search *s = user;
+    const plan *p = s->to;
+    int count = 0, fit = 0;
+    int error = s->dnn->call.algorithms(s->dnn->handle, p->x, p->w, p->conv, p->y, ECD_DNN_ALGORITHMS, &count, s->found);
+    for (int i = 0; !error && i < count; i++)
+        if (!s->found[i].status && s->found[i].determinism == ECD_DNN_DETERMINISTIC &&
+            s->found[i].workspace_bytes <= WORKSPACE_MAX)
+            s->found[fit++] = s->found[i];
+    if (error || !fit)
+        return error ? error : ECD_DNN_NOT_SUPPORTED;
+    int fastest = timed ? time_candidates(s, fit) : -1;
+    *out = (ecd_choice){.data = {(uint64_t)s->found[fastest >= 0 ? fastest : 0].algorithm}, .timed = fastest >= 0};
+    return 0;
+}
+
+static int workspace_of(const ecd_cudnn *dnn, const plan *p, int algorithm, size_t *bytes)
+{
+    return dnn->call.workspace_size(dnn->handle, p->x, p->w, p->conv, p->y, algorithm, bytes);
+}
+
+// The forward algorithms that the library runs at all are deterministic; one that it does not run has no workspace.
+static bool usable(void *user, const ecd_choice *choice)
+{
+    const search *s = user;
+    size_t bytes = 0;
+    uint64_t others = 0;
+    for (int i = 1; i < ECD_CHOICE_DATA; i++)
+        others |= choice->data[i];
+    return !others && choice->data[0] < ECD_DNN_ALGORITHMS &&
+           !workspace_of(s->dnn, s->to, (int)choice->data[0], &bytes) && bytes <= WORKSPACE_MAX;
+}
+
+static int settle(const ecd_cudnn *dnn, plan *p)
+{
+    const ecd_cudnn_shape *shape = &p->shape;
+    const ecd_choice_key key = {.library = "cudnn",
+                                .version = ecd_cudnn_version(dnn),
+                                .shape = {shape->narrow, shape->height, shape->width, shape->in_channels,
+                                          shape->out_channels, shape->kernel, shape->stride, shape->pad}};
+    search s = {.dnn = dnn, .to = p};
+    const ecd_choosing how = {usable, choose, &s};
+    ecd_choice choice;
+    int error = ecd_choices_settle(dnn->choices, &key, &how, &choice);
+    if (error)
+        return error;
+    p->algorithm = (int)choice.data[0];
+    return workspace_of(dnn, p, p->algorithm, &p->workspace_bytes);
 }
 
 static void fail(ecd_backend *be, const ecd_cudnn *dnn, const ecd_cudnn_shape *s, int error)
@@ -161,7 +257,7 @@ static const plan *plan_of(ecd_backend *be, ecd_cudnn *dnn, const ecd_cudnn_shap
     plan made = {.shape = *shape};
     int error = describe(dnn, &made);
     if (!error)
-        error = choose(dnn, &made);
+        error = settle(dnn, &made);
     if (error) {
         forget(dnn, &made);
         fail(be, dnn, shape, error);
@@ -184,9 +280,7 @@ void ecd_cudnn_convolve(ecd_backend *be, ecd_cudnn *dnn, const ecd_cudnn_shape *
     const plan *p = plan_of(be, dnn, shape);
     if (!p)
         return;
-    const float one = 1, zero = 0;
-    int error = dnn->call.forward(dnn->handle, &one, p->x, x, p->w, w, p->conv, p->algorithm, workspace,
-                                  p->workspace_bytes, &zero, p->y, y);
+    int error = run(dnn, p, p->algorithm, x, w, y, workspace, p->workspace_bytes);
     if (error)
         fail(be, dnn, shape, error);
 }

@@ -76,7 +76,7 @@ static bool reserve(const job *j, place *at)
 static void multiply(const job *j, const place *at, int64_t picture)
 {
     const ecd_linear *op = j->op;
-    ecd_cuda_stream *stream = ecd_cuda_of(j->be)->stream;
+    ecd_cuda_stream *stream = ecd_cuda_stream_of(j->be);
     int64_t first = picture * op->rows;
     const char *x = (const char *)op->x + (size_t)(first * j->x_stride) * j->act_bytes;
     if (!j->lends_x &&
@@ -116,7 +116,7 @@ void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op)
         return;
     if (!j.lends_w)
         ecd_cuda_done(be, "linear: expanding a weight",
-                      ecd_cuda_launch_expand(ecd_cuda_of(be)->stream, j.narrow, op->w, j.cols, at.w));
+                      ecd_cuda_launch_expand(ecd_cuda_stream_of(be), j.narrow, op->w, j.cols, at.w));
     for (int64_t picture = 0; ecd_backend_ok(be) && picture < op->pictures; picture++)
         multiply(&j, &at, picture);
 }

@@ -5,13 +5,13 @@
 static void norm(ecd_backend *be, const ecd_norm *op)
 {
     if (ecd_shape_norm(be, op) && op->rows > 0)
-        ecd_cuda_done(be, "norm", ecd_cuda_launch_norm(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op));
+        ecd_cuda_done(be, "norm", ecd_cuda_launch_norm(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), op));
 }
 
 static void rope(ecd_backend *be, const ecd_rope *op)
 {
     if (ecd_shape_rope(be, op) && op->batch * op->tokens * op->heads > 0)
-        ecd_cuda_done(be, "rope", ecd_cuda_launch_rope(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op));
+        ecd_cuda_done(be, "rope", ecd_cuda_launch_rope(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), op));
 }
 
 static void attention(ecd_backend *be, const ecd_attention *op)
@@ -24,7 +24,7 @@ static void attention(ecd_backend *be, const ecd_attention *op)
     dense.k_stride = ecd_stride_or(op->k_stride, width);
     dense.v_stride = ecd_stride_or(op->v_stride, width);
     dense.out_stride = ecd_stride_or(op->out_stride, width);
-    ecd_cuda_stream *stream = ecd_cuda_of(be)->stream;
+    ecd_cuda_stream *stream = ecd_cuda_stream_of(be);
     bool tensor_cores = ecd_cuda_narrow(be) && op->head_dim <= 128;
     ecd_cuda_done(be, "attention",
                   tensor_cores ? ecd_cuda_launch_attention_mma(stream, &dense)
@@ -35,14 +35,14 @@ static void to_act(ecd_backend *be, const float *x, int64_t count, bool silu, vo
 {
     if (ecd_backend_ok(be) && count > 0)
         ecd_cuda_done(be, "to_act",
-                      ecd_cuda_launch_to_act(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, count, silu, out));
+                      ecd_cuda_launch_to_act(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), x, count, silu, out));
 }
 
 static void to_f32(ecd_backend *be, const void *x, int64_t count, float *out)
 {
     if (ecd_backend_ok(be) && count > 0)
         ecd_cuda_done(be, "to_f32",
-                      ecd_cuda_launch_to_f32(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, count, out));
+                      ecd_cuda_launch_to_f32(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), x, count, out));
 }
 
 static void add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
@@ -54,7 +54,7 @@ static void add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *id
         return;
     ecd_cuda_upload(be, there, ids, (size_t)count * sizeof *ids);
     if (ecd_backend_ok(be))
-        ecd_cuda_done(be, "add_rows", ecd_cuda_launch_add_rows(ecd_cuda_of(be)->stream, table, there, count, out));
+        ecd_cuda_done(be, "add_rows", ecd_cuda_launch_add_rows(ecd_cuda_stream_of(be), table, there, count, out));
 }
 
 static void patchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
@@ -62,7 +62,7 @@ static void patchify(ecd_backend *be, const float *x, int64_t batch, int64_t cha
 {
     if (ecd_shape_patches(be, batch, channels, height, width, patch))
         ecd_cuda_done(be, "patchify",
-                      ecd_cuda_launch_patchify(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, batch, channels,
+                      ecd_cuda_launch_patchify(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), x, batch, channels,
                                                height, width, patch, out));
 }
 
@@ -71,14 +71,14 @@ static void unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t c
 {
     if (ecd_shape_patches(be, batch, channels, height, width, patch))
         ecd_cuda_done(be, "unpatchify",
-                      ecd_cuda_launch_unpatchify(ecd_cuda_of(be)->stream, x, batch, channels, height, width, patch,
+                      ecd_cuda_launch_unpatchify(ecd_cuda_stream_of(be), x, batch, channels, height, width, patch,
                                                  out));
 }
 
 static bool measure(ecd_backend *be, const ecd_group_norm *op, void *scratch)
 {
     return scratch && ecd_cuda_done(be, "group norm: measuring",
-                                    ecd_cuda_launch_group_measure(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), op,
+                                    ecd_cuda_launch_group_measure(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), op,
                                                                   scratch));
 }
 
@@ -98,14 +98,14 @@ static void group_norm(ecd_backend *be, const ecd_group_norm *op)
     own.measured = scratch;
     if (scratch && measure(be, &own, scratch + measured))
         ecd_cuda_done(be, "group norm",
-                      ecd_cuda_launch_group_apply(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), &own));
+                      ecd_cuda_launch_group_apply(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), &own));
 }
 
 static void to_channels_last(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out)
 {
     if (ecd_backend_ok(be) && channels * pixels > 0)
         ecd_cuda_done(be, "channels last",
-                      ecd_cuda_launch_channels_last(ecd_cuda_of(be)->stream, ecd_cuda_narrow(be), x, channels, pixels,
+                      ecd_cuda_launch_channels_last(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), x, channels, pixels,
                                                     out));
 }
 
@@ -113,7 +113,7 @@ static void to_channels_first(ecd_backend *be, const float *x, int64_t channels,
 {
     if (ecd_backend_ok(be) && channels * pixels > 0)
         ecd_cuda_done(be, "channels first",
-                      ecd_cuda_launch_channels_first(ecd_cuda_of(be)->stream, x, channels, pixels, out));
+                      ecd_cuda_launch_channels_first(ecd_cuda_stream_of(be), x, channels, pixels, out));
 }
 
 void ecd_cuda_fill_ops(ecd_backend_ops *ops)

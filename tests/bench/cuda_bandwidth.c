@@ -83,7 +83,8 @@ int main(int argc, char **argv)
     }
     rows = ((uint64_t)mib << 20) / unit * ECF8_BENCH_BAND;
     rows = rows ? rows : ECF8_BENCH_BAND;
-    ecd_status status = ecd_backend_open(&(ecd_backend_options){"cuda", ECD_COMPUTE_AUTO, 1}, &be, &diag);
+    const ecd_backend_options options = {.name = "cuda", .compute = ECD_COMPUTE_AUTO, .threads = 1};
+    ecd_status status = ecd_backend_open(&options, &be, &diag);
     if (!status)
         printf("{\"device\": \"%s\", \"rates\": [", be->detail);
     for (int kind = 0; !status && kind < ECF8_BENCH_KINDS; kind++) {

@@ -172,7 +172,9 @@ static void damage(ecd_check *check)
     for (int variant = 0; variant < 4; variant++) {
         ecd_backend *be;
         ecd_diag diag = {0};
-        ecd_backend_options options = {variant & 1 ? "ref" : "cpu", ECD_COMPUTE_F32, variant & 1 ? 1 : 2};
+        ecd_backend_options options = {.name = variant & 1 ? "ref" : "cpu",
+                                       .compute = ECD_COMPUTE_F32,
+                                       .threads = variant & 1 ? 1 : 2};
         s.container.check = variant & 2;
         atomic_store(&s.container.proven, variant & 2);
         if (ecd_backend_open(&options, &be, &diag))

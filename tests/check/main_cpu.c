@@ -54,7 +54,7 @@ static const level *level_named(const char *name)
 static int open_levels(ecd_check *check, ecd_compute compute)
 {
     ecd_diag diag = {0};
-    const ecd_backend_options options = {"cpu", compute, 1};
+    const ecd_backend_options options = {.name = "cpu", .compute = compute, .threads = 1};
     check->level_count = 0;
     for (int i = 1; i < LEVELS; i++) {
         ecd_backend **out = &check->levels[check->level_count];
@@ -86,7 +86,9 @@ static void close_all(ecd_check *check)
 static int open_all(ecd_check *check, ecd_compute compute, const level *forced)
 {
     ecd_diag diag = {0};
-    ecd_backend_options ref = {"ref", ECD_COMPUTE_F32, 1}, one = {"cpu", compute, 1}, two = {"cpu", compute, 2};
+    const ecd_backend_options ref = {.name = "ref", .compute = ECD_COMPUTE_F32, .threads = 1};
+    ecd_backend_options one = {.name = "cpu", .compute = compute, .threads = 1}, two = one;
+    two.threads = 2;
     if (ecd_backend_open(&ref, &check->ref, &diag) || ecd_backend_open(&one, &check->one, &diag) ||
         ecd_backend_open(&two, &check->two, &diag)) {
         printf("FAILED to open: %s\n", diag.what);

@@ -40,7 +40,8 @@ static ecd_backend *open_one(ecd_compute compute, void (*before)(void))
 #if defined(ECD_CUDA_EMULATED)
     libraries = (ecd_cuda_libraries){"", ""};
 #endif
-    if (ecd_cuda_open_with(&(ecd_backend_options){"cuda", compute, 1}, &libraries, &be, &diag)) {
+    const ecd_backend_options options = {.name = "cuda", .compute = compute, .threads = 1};
+    if (ecd_cuda_open_with(&options, &libraries, &be, &diag)) {
         printf("%s: %s\n", diag.status == ECD_RESOURCE ? "skipped" : "FAILED", diag.what);
         exit(diag.status == ECD_RESOURCE ? SKIPPED : 1);
     }
@@ -65,7 +66,8 @@ int main(int argc, char **argv)
             continue;
         check.one = open_one(compute, forward);
         check.two = open_one(compute, shuffled);
-        if (ecd_backend_open(&(ecd_backend_options){"ref", ECD_COMPUTE_F32, 1}, &check.ref, &diag))
+        if (ecd_backend_open(&(ecd_backend_options){.name = "ref", .compute = ECD_COMPUTE_F32, .threads = 1}, &check.ref,
+                             &diag))
             return 1;
         check.tolerance = compute == ECD_COMPUTE_BF16 ? 1.2e-2 : 4e-6;
         printf("%s\n", check.one->detail);

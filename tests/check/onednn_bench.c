@@ -137,7 +137,7 @@ int main(void)
 {
     ecd_backend *be = NULL;
     ecd_diag diag = {0};
-    ecd_backend_options options = {"cpu", ECD_COMPUTE_F32, 1};
+    ecd_backend_options options = {.name = "cpu", .compute = ECD_COMPUTE_F32, .threads = 1};
     if (ecd_backend_open(&options, &be, &diag)) {
         fprintf(stderr, "%s\n", diag.what);
         return 1;

@@ -48,10 +48,9 @@ template <class... P, class... A>
 static inline void emu_launch_kernel(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
                                      cudaStream_t stream, A &&...arguments)
 {
-    (void)stream;
     emu_call<P...> call = {kernel, std::tuple<P...>(std::forward<A>(arguments)...)};
-    emu_launch(name, (const void *)kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared_bytes,
-               emu_call<P...>::body, &call, sizeof call);
+    emu_launch_on(stream, name, (const void *)kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared_bytes,
+                  emu_call<P...>::body, &call, sizeof call);
 }
 
 // With the parameters' types known, functions whose only name is a template's can be had too.

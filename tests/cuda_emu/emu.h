@@ -44,12 +44,17 @@ void emu_check_races(bool within_blocks, bool between_blocks);
 // The Nth cudaMalloc from now on (1: the next) and all after it fail; 0: none.
 void emu_fail_allocation(uint64_t nth);
 
+// So much time passes on the device, as its events tell it: nothing else takes any.
+void emu_pass_time(double ms);
+
 // 0: no device at all.
 void emu_set_device_count(int count);
 
 typedef struct emu_counts {
     uint64_t launches, blocks, barriers, collectives, accesses;
     uint64_t allocations, device_bytes; // now
+    uint64_t graph_launches;
+    uint64_t objects;                   // streams, events, graphs and what was instantiated of them, now
 } emu_counts;
 emu_counts emu_counted(void);
 
@@ -71,6 +76,9 @@ extern unsigned emu_lane;
 
 void emu_launch(const char *name, const void *kernel, emu_xyz grid, emu_xyz block, size_t shared_bytes,
                 void (*body)(void *), void *arguments, size_t argument_bytes);
+// On a stream: at once, or when the graph is launched that it is captured into.
+void emu_launch_on(const void *stream, const char *name, const void *kernel, emu_xyz grid, emu_xyz block,
+                   size_t shared_bytes, void (*body)(void *), void *arguments, size_t argument_bytes);
 void *emu_dynamic_shared(void);
 int emu_barrier(int value, int *any, int *all, const char *file, int line); // the sum of the values
 void emu_collective(const char *what, uint32_t mask, emu_together together, void *payload, bool orders_memory,

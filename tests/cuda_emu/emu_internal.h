@@ -57,6 +57,12 @@ extern emu_region emu_arguments;  // of the kernel; to be read only
 
 void emu_check_begin_launch(size_t shared_bytes, void *arguments, size_t argument_bytes);
 void emu_check_begin_block(void);
+// emu_graph.c. Statuses are cudaError_t.
+bool emu_captures(const void *stream);
+int emu_capture_refuses(void); // ends the capture under way, if there is one, and says so: for calls that it forbids
+int emu_capture(void (*run)(void *), const void *arguments, size_t bytes); // something that is done at each launch
+int emu_note_error(int error); // for cudaGetLastError; returns it, or the fault of an earlier kernel
+
 bool emu_shared_allowed(const void *kernel, size_t bytes);
 
 #endif

@@ -23,14 +23,32 @@ struct emu_stream {
     int unused;
 };
 struct emu_event {
-    int unused;
+    double at_ms;
 };
+static double clock_ms;
 
 static cudaError_t result(cudaError_t error)
 {
     if (error)
         last_error = error;
     return error ? error : emu_error() ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+int emu_note_error(int error)
+{
+    return result((cudaError_t)error);
+}
+
+// For calls that no capture allows: success where there is none, whatever faults there were.
+static cudaError_t outside_captures(void)
+{
+    const cudaError_t error = (cudaError_t)emu_capture_refuses();
+    return error ? result(error) : cudaSuccess;
+}
+
+void emu_pass_time(double ms)
+{
+    clock_ms += ms;
 }
 
 void emu_fail_allocation(uint64_t nth)
@@ -78,6 +96,9 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     *out = NULL;
     if (!device_count)
         return result(cudaErrorNoDevice);
+    cudaError_t refused = outside_captures();
+    if (refused)
+        return refused;
     if (fail_at && --fail_at == 0) {
         fail_at = 1;
         return result(cudaErrorMemoryAllocation);
@@ -111,8 +132,9 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
-    if (!p)
-        return result(cudaSuccess);
+    cudaError_t refused = outside_captures();
+    if (!p || refused)
+        return refused ? refused : result(cudaSuccess);
     for (emu_region **link = &emu_regions, *r; (r = *link) != NULL; link = &r->next) {
         if (r->base != p)
             continue;
@@ -142,6 +164,9 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
 
 cudaError_t cudaMallocHost(void **out, size_t bytes)
 {
+    cudaError_t refused = outside_captures();
+    if (refused)
+        return refused;
     if (fail_at && --fail_at == 0) {
         fail_at = 1;
         *out = NULL;
@@ -153,6 +178,9 @@ cudaError_t cudaMallocHost(void **out, size_t bytes)
 
 cudaError_t cudaFreeHost(void *p)
 {
+    cudaError_t refused = outside_captures();
+    if (refused)
+        return refused;
     free(p);
     return result(cudaSuccess);
 }
@@ -166,22 +194,56 @@ static bool held(const void *p, size_t bytes, bool device)
     return !device;
 }
 
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+static cudaError_t check_copy(const void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
-    if (!bytes)
-        return result(cudaSuccess);
     const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
     const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
     if (kind != cudaMemcpyDefault && (!held(to, bytes, to_device) || !held(from, bytes, from_device)))
-        return result(cudaErrorInvalidValue);
-    memmove(to, from, bytes);
-    return result(cudaSuccess);
+        return cudaErrorInvalidValue;
+    return cudaSuccess;
+}
+
+static cudaError_t copy_now(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    const cudaError_t error = bytes ? check_copy(to, from, bytes, kind) : cudaSuccess;
+    if (bytes && !error)
+        memmove(to, from, bytes);
+    return result(error);
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    const cudaError_t refused = outside_captures();
+    return refused ? refused : copy_now(to, from, bytes, kind);
+}
+
+typedef struct filling {
+    void *to;
+    const void *from; // NULL: of the byte
+    size_t bytes;
+    int byte;
+} filling;
+
+static void fill(void *arguments)
+{
+    const filling *f = arguments;
+    if (!held(f->to, f->bytes, true) || (f->from && !held(f->from, f->bytes, true)))
+        last_error = cudaErrorInvalidValue; // freed since
+    else if (f->from)
+        memmove(f->to, f->from, f->bytes);
+    else
+        memset(f->to, f->byte, f->bytes);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
-    (void)stream;
-    return cudaMemcpy(to, from, bytes, kind);
+    const filling f = {to, from, bytes, 0};
+    if (!emu_captures(stream))
+        return copy_now(to, from, bytes, kind);
+    if (kind != cudaMemcpyDeviceToDevice)
+        return outside_captures();
+    const cudaError_t error = bytes ? check_copy(to, from, bytes, kind) : cudaSuccess;
+    return result(error || !bytes ? error : (cudaError_t)emu_capture(fill, &f, sizeof f));
 }
 
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
@@ -199,19 +261,22 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
     return result(cudaSuccess);
 }
 
-cudaError_t cudaMemset(void *p, int value, size_t bytes)
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
 {
+    const filling f = {p, NULL, bytes, value};
     if (bytes && !held(p, bytes, true))
         return result(cudaErrorInvalidValue);
+    if (bytes && emu_captures(stream))
+        return result((cudaError_t)emu_capture(fill, &f, sizeof f));
     if (bytes)
         memset(p, value, bytes);
     return result(cudaSuccess);
 }
 
-cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
+cudaError_t cudaMemset(void *p, int value, size_t bytes)
 {
-    (void)stream;
-    return cudaMemset(p, value, bytes);
+    const cudaError_t refused = outside_captures();
+    return refused ? refused : cudaMemsetAsync(p, value, bytes, NULL);
 }
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
@@ -275,24 +340,27 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     (void)flags;
     *stream = calloc(1, sizeof **stream);
+    emu_count.objects += *stream != NULL;
     return result(*stream ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    emu_count.objects -= stream != NULL;
     free(stream);
     return result(cudaSuccess);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    (void)stream;
-    return result(cudaSuccess);
+    return emu_captures(stream) ? outside_captures() : result(cudaSuccess);
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
-    (void)stream, (void)flags;
+    (void)flags;
+    if (emu_captures(stream))
+        return outside_captures();
     return result(event ? cudaSuccess : cudaErrorInvalidValue);
 }
 
@@ -300,40 +368,47 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     (void)flags;
     *event = calloc(1, sizeof **event);
+    emu_count.objects += *event != NULL;
     return result(*event ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
+    emu_count.objects -= event != NULL;
     free(event);
     return result(cudaSuccess);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    (void)stream;
+    if (emu_captures(stream))
+        return outside_captures();
+    if (event)
+        event->at_ms = clock_ms;
     return result(event ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    return result(event ? cudaSuccess : cudaErrorInvalidValue);
+    const cudaError_t refused = outside_captures();
+    return refused ? refused : result(event ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
-    return result(event ? cudaSuccess : cudaErrorInvalidValue);
+    return cudaEventSynchronize(event);
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
-    *ms = 0;
+    *ms = from && to ? (float)(to->at_ms - from->at_ms) : 0;
     return result(from && to ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaDeviceSynchronize(void)
 {
-    return result(cudaSuccess);
+    const cudaError_t refused = outside_captures();
+    return refused ? refused : result(cudaSuccess);
 }
 
 cudaError_t cudaPeekAtLastError(void)
@@ -356,6 +431,9 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureImplicit: return "operation would make the legacy stream depend on a capturing blocking stream";
     case cudaErrorLaunchFailure: return emu_error() ? emu_error() : "unspecified launch failure";
     default: return "unknown error";
     }

@@ -172,6 +172,16 @@ void sound_matrices(const uint16_t *in, uint32_t *plain, uint32_t *transposed)
     ECD_LAUNCH(matrices_kernel, 1, 32, 0, 0, in, plain, transposed);
 }
 
+static __global__ void add_kernel(uint32_t *out, uint32_t by)
+{
+    out[threadIdx.x] += by;
+}
+
+void sound_add(uint32_t *out, uint32_t by, void *stream)
+{
+    ECD_LAUNCH(add_kernel, 1, 32, 0, (cudaStream_t)stream, out, by);
+}
+
 // ---------------------------------------------------------------- sins
 
 static __global__ void outside_kernel(uint32_t *words, int first, int at, bool write)

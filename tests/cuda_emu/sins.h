@@ -19,6 +19,8 @@ void sound_product(const uint16_t *a, const uint16_t *b, float *d);      // 16x1
 void sound_product_tf32(const float *a, const float *b, float *d);       // 16x8 times 8x8 (b: [8 columns][8])
 void sound_matrices(const uint16_t *in, uint32_t *plain, uint32_t *transposed); // four 8x8 matrices, [32][4] each
 
+void sound_add(uint32_t *out, uint32_t by, void *stream); // to each of 32 words
+
 typedef enum sin_kind {
     SIN_READ_BEHIND_DEVICE,
     SIN_READ_BEFORE_DEVICE,

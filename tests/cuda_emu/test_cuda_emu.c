@@ -283,9 +283,110 @@ static void test_runtime(void **state)
     cudaGetLastError();
 }
 
+static cudaStream_t new_stream(void)
+{
+    cudaStream_t stream;
+    assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+    return stream;
+}
+
+// Nothing happens while it is captured, and all of it, in order and with the arguments of then, at each launch.
+static void test_graph(void **state)
+{
+    (void)state;
+    uint32_t got[64];
+    uint32_t *words = device_copy(NULL, sizeof got), by = 3;
+    cudaStream_t stream = new_stream(), beside = new_stream();
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    cudaMemset(words, 0, sizeof got);
+    assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    assert_int_equal(cudaStreamBeginCapture(beside, cudaStreamCaptureModeThreadLocal), cudaErrorIllegalState);
+    sound_add(words, by, stream);
+    by = 4;
+    sound_add(words, by, stream);
+    cudaMemcpyAsync(words + 32, words, 128, cudaMemcpyDeviceToDevice, stream);
+    cudaMemsetAsync(words, 0, 4, stream);
+    sound_add(words + 32, 100, beside); // another stream goes on
+    assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+    cudaGetLastError();
+    cudaMemcpy(got, words, sizeof got, cudaMemcpyDeviceToHost);
+    assert_int_equal(got[1], 0);
+    assert_int_equal(got[33], 100);
+    assert_int_equal(cudaGraphInstantiateWithFlags(&exec, graph, 0), cudaSuccess);
+    assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(cudaGraphLaunch(exec, stream), cudaSuccess);
+    cudaMemcpy(got, words, sizeof got, cudaMemcpyDeviceToHost);
+    assert_int_equal(got[0], 0);
+    assert_int_equal(got[1], 21);
+    assert_int_equal(got[32], 7);
+    assert_int_equal(got[33], 21);
+    cudaFree(words); // what it works in is gone
+    cudaGraphLaunch(exec, stream);
+    assert_non_null(strstr(emu_error(), "which is no device memory"));
+    emu_clear();
+    cudaGetLastError();
+    cudaGraphExecDestroy(exec);
+    cudaStreamDestroy(stream);
+    cudaStreamDestroy(beside);
+    assert_int_equal(emu_counted().objects, 0);
+}
+
+static void forbidden_call(int which, uint32_t *device, void *host, cudaStream_t stream, cudaEvent_t event)
+{
+    void *p;
+    switch (which) {
+    case 0: cudaMalloc(&p, 16); break;
+    case 1: cudaFree(device); break;
+    case 2: cudaMallocAsync(&p, 16, stream); break;
+    case 3: cudaMallocHost(&p, 16); break;
+    case 4: cudaStreamSynchronize(stream); break;
+    case 5: cudaDeviceSynchronize(); break;
+    case 6: cudaMemcpy(device, host, 16, cudaMemcpyHostToDevice); break;
+    case 7: cudaMemcpyAsync(device, host, 16, cudaMemcpyHostToDevice, stream); break;
+    case 8: cudaMemcpyAsync(host, device, 16, cudaMemcpyDeviceToHost, stream); break;
+    case 9: cudaMemset(device, 0, 16); break;
+    case 10: sound_add(device, 1, NULL); break; // the legacy stream
+    case 11: cudaEventRecord(event, stream); break;
+    case 12: cudaStreamWaitEvent(stream, event, 0); break;
+    case 13: cudaEventSynchronize(event); break;
+    default: assert_true(false);
+    }
+}
+
+static void test_capture_sins(void **state)
+{
+    (void)state;
+    uint32_t host[4] = {0}, *device = device_copy(NULL, 128);
+    cudaStream_t stream = new_stream();
+    cudaEvent_t event;
+    cudaGraph_t graph;
+    cudaEventCreateWithFlags(&event, cudaEventDefault);
+    for (int which = 0; which < 14; which++) {
+        assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+        forbidden_call(which, device, host, stream, event);
+        const cudaError_t error = cudaGetLastError();
+        assert_int_equal(error, which == 10 ? cudaErrorStreamCaptureImplicit : cudaErrorStreamCaptureUnsupported);
+        assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+        assert_null(graph);
+        cudaGetLastError();
+    }
+    assert_int_equal(cudaStreamBeginCapture(NULL, cudaStreamCaptureModeThreadLocal), cudaErrorStreamCaptureUnsupported);
+    assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaErrorIllegalState);
+    cudaGetLastError();
+    cudaEventDestroy(event);
+    cudaStreamDestroy(stream);
+    cudaFree(device);
+    assert_int_equal(emu_counted().objects, 0);
+    assert_int_equal(emu_counted().allocations, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_capture_sins),
         cmocka_unit_test(test_sound),
         cmocka_unit_test(test_sins),
         cmocka_unit_test(test_order_matters),

@@ -40,12 +40,19 @@ ECD_FAKE_API int cublasLtMatmulPreferenceSetAttribute(ecd_lt_preference *p, int 
 ECD_FAKE_API int cublasLtMatmulAlgoGetHeuristic(ecd_lt_handle *h, ecd_lt_desc *desc, ecd_lt_layout *a, ecd_lt_layout *b,
                                                 ecd_lt_layout *c, ecd_lt_layout *d, ecd_lt_preference *p, int wanted,
                                                 ecd_lt_heuristic *out, int *found);
+ECD_FAKE_API int cublasLtMatmulAlgoCheck(ecd_lt_handle *h, ecd_lt_desc *desc, ecd_lt_layout *a, ecd_lt_layout *b,
+                                         ecd_lt_layout *c, ecd_lt_layout *d, const ecd_lt_algorithm *algorithm,
+                                         ecd_lt_heuristic *out);
+ECD_FAKE_API int cublasLtMatmulAlgoConfigGetAttribute(const ecd_lt_algorithm *algorithm, int attribute, void *value,
+                                                      size_t bytes, size_t *written);
 ECD_FAKE_API int cublasLtMatmul(ecd_lt_handle *h, ecd_lt_desc *desc, const void *alpha, const void *a, ecd_lt_layout *al,
                                 const void *b, ecd_lt_layout *bl, const void *beta, const void *c, ecd_lt_layout *cl,
                                 void *d, ecd_lt_layout *dl, const ecd_lt_algorithm *algorithm, void *workspace,
                                 size_t workspace_bytes, void *stream);
 
 enum { OK = ECD_LT_SUCCESS, BAD = ECD_LT_INVALID_VALUE, NO = ECD_LT_NOT_SUPPORTED, ALLOC_FAILED = 3, ALIGN = 16 };
+enum { STAMP = 0xecd, SPLIT_IN_F32 = 2, SPLIT_IN_BF16 = 3 }; // the last adds parts as no heuristic was asked to
+static const double run_ms[ECD_FAKE_ALGORITHMS] = {9, 2, 1, 0.5};
 
 static int make(void **out, size_t bytes)
 {
@@ -177,11 +184,11 @@ static bool fits(const ecd_lt_desc *desc, const ecd_lt_layout *a, const ecd_lt_l
            ecd_fake_expect(!biased || (d->type == ECD_LT_R_32F && desc->bias), "cuBLASLt: an f32 bias wants an f32 output");
 }
 
-// An algorithm is for one shape alone: the stamp says which.
+// An algorithm is for one shape alone: the stamp says which, and its first word which of that shape's.
 static ecd_lt_algorithm stamp(const ecd_lt_desc *desc, const ecd_lt_layout *a, const ecd_lt_layout *b,
-                              const ecd_lt_layout *d)
+                              const ecd_lt_layout *d, unsigned number)
 {
-    return (ecd_lt_algorithm){{0xecd, a->rows, d->rows, d->cols, (uint64_t)a->ld, (uint64_t)b->ld, (uint64_t)d->ld,
+    return (ecd_lt_algorithm){{STAMP | (uint64_t)number << 16, a->rows, d->rows, d->cols, (uint64_t)a->ld, (uint64_t)b->ld, (uint64_t)d->ld,
                                (uint64_t)(a->type + 100 * d->type + 10000 * desc->epilogue)}};
 }
 
@@ -200,9 +207,50 @@ int cublasLtMatmulAlgoGetHeuristic(ecd_lt_handle *h, ecd_lt_desc *desc, ecd_lt_l
     for (int i = 0; i < 4; i++)
         if (!ecd_fake_expect(p->align[i] == ALIGN, "cuBLASLt: alignment %u of operand %d", p->align[i], i))
             return BAD;
-    *out = (ecd_lt_heuristic){.algorithm = stamp(desc, a, b, d), .workspace_bytes = 1 << 20, .state = OK};
-    *found = 1;
+    // One that is not to be had, then two that are.
+    for (int i = 0; i < wanted && i < SPLIT_IN_BF16; i++)
+        out[(*found)++] = (ecd_lt_heuristic){
+            .algorithm = stamp(desc, a, b, d, (unsigned)i), .workspace_bytes = 1 << 20, .state = i ? OK : NO};
     return OK;
+}
+
+// Which of the shape's algorithms it is; -1: none.
+static int number_of(const ecd_lt_algorithm *algorithm, const ecd_lt_desc *desc, const ecd_lt_layout *a,
+                     const ecd_lt_layout *b, const ecd_lt_layout *d)
+{
+    for (unsigned i = 1; i < ECD_FAKE_ALGORITHMS; i++) {
+        const ecd_lt_algorithm one = stamp(desc, a, b, d, i);
+        if (!memcmp(&one, algorithm, sizeof one))
+            return (int)i;
+    }
+    return -1;
+}
+
+int cublasLtMatmulAlgoCheck(ecd_lt_handle *h, ecd_lt_desc *desc, ecd_lt_layout *a, ecd_lt_layout *b, ecd_lt_layout *c,
+                            ecd_lt_layout *d, const ecd_lt_algorithm *algorithm, ecd_lt_heuristic *out)
+{
+    if (ecd_fake_call_fails())
+        return NO;
+    ecd_fake_count.checks++;
+    if (!ecd_fake_expect(h, "cuBLASLt: no handle") || !fits(desc, a, b, c, d))
+        return BAD;
+    out->workspace_bytes = 1 << 20;
+    return number_of(algorithm, desc, a, b, d) < 0 ? BAD : OK;
+}
+
+int cublasLtMatmulAlgoConfigGetAttribute(const ecd_lt_algorithm *algorithm, int attribute, void *value, size_t bytes,
+                                         size_t *written)
+{
+    unsigned number = (unsigned)(algorithm->data[0] >> 16);
+    uint32_t scheme = number == SPLIT_IN_F32    ? (uint32_t)ECD_LT_REDUCTION_COMPUTE_TYPE
+                      : number == SPLIT_IN_BF16 ? 4
+                                                : (uint32_t)ECD_LT_REDUCTION_NONE;
+    if (!ecd_fake_expect(attribute == ECD_LT_CONFIG_REDUCTION_SCHEME && bytes == sizeof scheme,
+                         "cuBLASLt: attribute %d of %zu bytes of an algorithm", attribute, bytes))
+        return BAD;
+    memcpy(value, &scheme, sizeof scheme);
+    *written = sizeof scheme;
+    return ecd_fake_call_fails() ? NO : OK;
 }
 
 static float value(const void *matrix, const ecd_lt_layout *l, uint64_t row, uint64_t col)
@@ -220,35 +268,53 @@ static void put(void *matrix, const ecd_lt_layout *l, uint64_t row, uint64_t col
         ((float *)matrix)[at] = v;
 }
 
+// A product as it was asked for: descriptors may change before it is done.
+typedef struct product {
+    ecd_lt_desc desc;
+    ecd_lt_layout al, bl, dl;
+    const void *a, *b;
+    void *d;
+    float alpha, beta;
+    double ms;
+} product;
+
 // out[m][n] sums x[m][k] w[k][n] in the order of k; the weight is turned so that a row's sums run side by side.
-static bool compute(const ecd_lt_desc *desc, float alpha, const void *a, const ecd_lt_layout *al, const void *b,
-                    const ecd_lt_layout *bl, float beta, void *d, const ecd_lt_layout *dl)
+static bool compute(const product *p)
 {
-    size_t depth = al->rows, channels = dl->rows;
+    const ecd_lt_layout *dl = &p->dl;
+    size_t depth = p->al.rows, channels = dl->rows;
     float *w = malloc(depth * channels * sizeof *w), *sums = malloc(channels * sizeof *sums);
     for (size_t n = 0; w && n < channels; n++)
         for (size_t k = 0; k < depth; k++)
-            w[k * channels + n] = value(a, al, k, n);
+            w[k * channels + n] = value(p->a, &p->al, k, n);
     for (uint64_t m = 0; w && sums && m < dl->cols; m++) {
         memset(sums, 0, channels * sizeof *sums);
         for (size_t k = 0; k < depth; k++) {
-            float x = value(b, bl, k, m);
+            float x = value(p->b, &p->bl, k, m);
             for (size_t n = 0; n < channels; n++)
                 sums[n] += x * w[k * channels + n];
         }
         for (size_t n = 0; n < channels; n++) {
-            float v = alpha * sums[n];
-            if (beta != 0)
-                v += beta * value(d, dl, n, m);
-            if (desc->epilogue == ECD_LT_EPILOGUE_BIAS)
-                v += desc->bias[n];
-            put(d, dl, n, m, v);
+            float v = p->alpha * sums[n];
+            if (p->beta != 0)
+                v += p->beta * value(p->d, dl, n, m);
+            if (p->desc.epilogue == ECD_LT_EPILOGUE_BIAS)
+                v += p->desc.bias[n];
+            put(p->d, dl, n, m, v);
         }
     }
     bool done = w && sums;
     free(w);
     free(sums);
     return done;
+}
+
+static void run(void *arguments)
+{
+    const product *p = arguments;
+    ecd_fake_take(p->ms);
+    if (ecd_fake_computes())
+        ecd_fake_expect(compute(p), "cuBLASLt: out of memory");
 }
 
 static bool there(const char *what, const void *at, const ecd_lt_layout *l)
@@ -266,11 +332,11 @@ int cublasLtMatmul(ecd_lt_handle *h, ecd_lt_desc *desc, const void *alpha, const
     if (ecd_fake_call_fails())
         return NO;
     ecd_fake_count.products++;
-    const ecd_lt_algorithm expected = stamp(desc, al, bl, dl);
+    int number = number_of(algorithm, desc, al, bl, dl);
     if (!ecd_fake_expect(h && stream, "cuBLASLt: no handle or the default stream") || !fits(desc, al, bl, cl, dl) ||
         !there("the weight", a, al) || !there("the input", b, bl) || !there("the output", d, dl) ||
         !ecd_fake_expect(c == d, "cuBLASLt: C is not D") ||
-        !ecd_fake_expect(!memcmp(algorithm, &expected, sizeof expected), "cuBLASLt: another shape's algorithm") ||
+        !ecd_fake_expect(number > 0 && number < SPLIT_IN_BF16, "cuBLASLt: another shape's algorithm, or a forbidden one") ||
         !ecd_fake_expect(workspace_bytes >= 1 << 20 && (uintptr_t)workspace % 256 == 0 &&
                              ecd_fake_device_holds(workspace, workspace_bytes),
                          "cuBLASLt: a workspace of %zu bytes at %p", workspace_bytes, workspace) ||
@@ -278,7 +344,10 @@ int cublasLtMatmul(ecd_lt_handle *h, ecd_lt_desc *desc, const void *alpha, const
                              ecd_fake_device_holds(desc->bias, dl->rows * sizeof(float)),
                          "cuBLASLt: the bias is not in device memory"))
         return BAD;
-    bool done = !ecd_fake_computes() ||
-                compute(desc, *(const float *)alpha, a, al, b, bl, *(const float *)beta, d, dl);
-    return done ? OK : ALLOC_FAILED;
+    ecd_fake_count.algorithms[number]++;
+    const product p = {*desc, *al, *bl, *dl, a, b, d, *(const float *)alpha, *(const float *)beta, run_ms[number]};
+    if (ecd_fake_defers(stream, run, &p, sizeof p))
+        return OK;
+    ecd_fake_take(p.ms);
+    return !ecd_fake_computes() || compute(&p) ? OK : ALLOC_FAILED;
 }

@@ -47,7 +47,8 @@ ECD_FAKE_API int cudnnConvolutionForward(ecd_dnn_handle *h, const void *alpha, e
                                          void *y);
 
 enum { OK = ECD_DNN_SUCCESS, BAD = ECD_DNN_BAD_PARAM, NO = ECD_DNN_NOT_SUPPORTED, ALLOC_FAILED = 1003, ALIGN = 16 };
-enum { ALGORITHM = 1, WORKSPACE = 4096 }; // implicit precomputed GEMM
+enum { ALGORITHM = 1, FASTER = 0, WORKSPACE = 4096 }; // implicit precomputed GEMM, implicit GEMM
+static const double run_ms[] = {[ALGORITHM] = 2, [FASTER] = 1};
 
 static int make(void **out, size_t bytes)
 {
@@ -177,14 +178,16 @@ int cudnnGetConvolutionForwardAlgorithm_v7(ecd_dnn_handle *h, ecd_dnn_tensor *x,
     if (ecd_fake_call_fails())
         return NO;
     ecd_fake_count.heuristics++;
-    if (!fits(h, x, w, c, y) || !ecd_fake_expect(wanted >= 3, "cuDNN: room for %d algorithms", wanted))
+    if (!fits(h, x, w, c, y) || !ecd_fake_expect(wanted >= 4, "cuDNN: room for %d algorithms", wanted))
         return BAD;
-    // One that is not supported, one that is not deterministic, then the one to take.
+    // One that is not supported, one that is not deterministic, then two to take.
     out[0] = (ecd_dnn_performance){.algorithm = 6, .status = NO, .determinism = ECD_DNN_DETERMINISTIC};
     out[1] = (ecd_dnn_performance){.algorithm = 2, .status = OK, .determinism = 0};
     out[2] = (ecd_dnn_performance){
         .algorithm = ALGORITHM, .status = OK, .determinism = ECD_DNN_DETERMINISTIC, .workspace_bytes = WORKSPACE};
-    *found = 3;
+    out[3] = (ecd_dnn_performance){
+        .algorithm = FASTER, .status = OK, .determinism = ECD_DNN_DETERMINISTIC, .workspace_bytes = WORKSPACE};
+    *found = 4;
     return OK;
 }
 
@@ -192,7 +195,9 @@ int cudnnGetConvolutionForwardWorkspaceSize(ecd_dnn_handle *h, ecd_dnn_tensor *x
                                             ecd_dnn_tensor *y, int algorithm, size_t *bytes)
 {
     *bytes = WORKSPACE;
-    return done(fits(h, x, w, c, y) && ecd_fake_expect(algorithm == ALGORITHM, "cuDNN: algorithm %d", algorithm));
+    if (algorithm != ALGORITHM && algorithm != FASTER)
+        return NO;
+    return done(fits(h, x, w, c, y));
 }
 
 static float value(const void *at, int type, size_t i)
@@ -262,10 +267,11 @@ int cudnnConvolutionForward(ecd_dnn_handle *h, const void *alpha, ecd_dnn_tensor
     if (!fits(h, xt, wt, c, yt) || !there("the input", x, bytes_of(xt->type, xt->n, xt->h, xt->w, xt->c)) ||
         !there("the filter", w, bytes_of(wt->type, wt->k, wt->h, wt->w, wt->c)) ||
         !there("the output", y, bytes_of(yt->type, yt->n, yt->h, yt->w, yt->c)) ||
-        !ecd_fake_expect(algorithm == ALGORITHM && workspace_bytes >= WORKSPACE, "cuDNN: algorithm %d, workspace %zu",
+        !ecd_fake_expect((algorithm == ALGORITHM || algorithm == FASTER) && workspace_bytes >= WORKSPACE, "cuDNN: algorithm %d, workspace %zu",
                          algorithm, workspace_bytes) ||
         !there("the workspace", workspace, workspace_bytes) ||
         !ecd_fake_expect(*one == 1 && *zero == 0, "cuDNN: alpha and beta"))
         return BAD;
+    ecd_fake_take(run_ms[algorithm]);
     return !ecd_fake_computes() || compute(xt, x, wt, w, c, yt, y) ? OK : ALLOC_FAILED;
 }

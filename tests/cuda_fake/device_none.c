@@ -153,6 +153,69 @@ const char *cudaGetErrorString(cudaError_t error)
     return error ? "refused" : "no error";
 }
 
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    (void)event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    (void)from, (void)to;
+    *ms = 1;
+    return cudaSuccess;
+}
+
+void ecd_fake_take(double ms)
+{
+    (void)ms;
+}
+
+// No stream of this device is captured.
+bool ecd_fake_defers(void *stream, void (*run)(void *arguments), const void *arguments, size_t bytes)
+{
+    (void)stream, (void)run, (void)arguments, (void)bytes;
+    return false;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
+{
+    (void)stream, (void)mode;
+    return cudaErrorStreamCaptureUnsupported;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+{
+    (void)stream;
+    *out = NULL;
+    return cudaErrorIllegalState;
+}
+
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags)
+{
+    (void)graph, (void)flags;
+    *out = NULL;
+    return cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    (void)graph;
+    return cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    (void)exec;
+    return cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    (void)exec, (void)stream;
+    return cudaErrorInvalidValue;
+}
+
 // ---- kernels: only what linear and conv launch is looked at
 
 static const char *holds(const char *what, const void *at, int64_t elements, size_t element_bytes)

@@ -10,8 +10,12 @@
 
 #define ECD_FAKE_API __attribute__((visibility("default"))) // found by dlsym in the program
 
+enum { ECD_FAKE_ALGORITHMS = 4 };
+
 typedef struct ecd_fake_counts {
     uint64_t products, convolutions, heuristics, objects; // objects: handles and descriptors not destroyed yet
+    uint64_t checks;                                      // of algorithms that no heuristic was asked for
+    uint64_t algorithms[ECD_FAKE_ALGORITHMS];             // products by each candidate, as the heuristic orders them
 } ecd_fake_counts;
 
 // The first argument that was wrong since the last call of this, or NULL.
@@ -28,6 +32,11 @@ void ecd_fake_fail_call(uint64_t nth);
 
 // Whether these bytes all lie in one piece of device memory. Whoever fakes the runtime says so.
 bool ecd_fake_device_holds(const void *at, size_t bytes);
+
+// Whether the stream is captured: then run(a copy of the arguments) follows at each launch of the graph.
+bool ecd_fake_defers(void *stream, void (*run)(void *arguments), const void *arguments, size_t bytes);
+// So much time passes on the device.
+void ecd_fake_take(double ms);
 
 // Notes a fault; returns `holds`.
 bool ecd_fake_expect(bool holds, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -16,7 +16,7 @@ static const ecd_cuda_libraries fakes = {"", ""};
 
 static ecd_status open_cuda(ecd_compute compute, ecd_backend **be, ecd_diag *diag)
 {
-    return ecd_cuda_open_with(&(ecd_backend_options){"cuda", compute, 1}, &fakes, be, diag);
+    return ecd_cuda_open_with(&(ecd_backend_options){.name = "cuda", .compute = compute, .threads = 1}, &fakes, be, diag);
 }
 
 static int fresh(void **state)
@@ -74,7 +74,7 @@ static void test_no_library(void **state)
     (void)state;
     ecd_backend *be;
     ecd_diag diag = {0};
-    const ecd_backend_options options = {"cuda", ECD_COMPUTE_F32, 1};
+    const ecd_backend_options options = {.name = "cuda", .compute = ECD_COMPUTE_F32, .threads = 1};
     const ecd_cuda_libraries none[] = {{"libno_such_cublas.so", ""}, {"", "libno_such_cudnn.so"}, {"libm.so.6", ""}};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(ecd_cuda_open_with(&options, &none[i], &be, &diag), ECD_RESOURCE);

@@ -64,7 +64,8 @@ static ecd_backend *open_cuda(ecd_compute compute)
 {
     ecd_backend *be;
     ecd_diag diag = {0};
-    if (ecd_cuda_open_with(&(ecd_backend_options){"cuda", compute, 1}, &(ecd_cuda_libraries){"", ""}, &be, &diag))
+    const ecd_backend_options options = {.name = "cuda", .compute = compute, .threads = 1};
+    if (ecd_cuda_open_with(&options, &(ecd_cuda_libraries){"", ""}, &be, &diag))
         fail_msg("%s", diag.what);
     ecd_fake_clear();
     ecd_fake_compute(false);

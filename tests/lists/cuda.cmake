@@ -3,9 +3,10 @@ if(TARGET ecd_cuda_emu)
     set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
     set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/elementwise.cu
         ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/weights.cu)
-    set(cuda_host ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
+    set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
         ${cuda_dir}/ecf8_plan.c
-        ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/ops.c)
+        ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/ops.c
+        ${cuda_dir}/sequence.c ${cuda_dir}/timing.c)
     ecd_emulated_kernels(ecd_cuda_kernels_emulated ${cuda_kernels})
     add_library(ecd_cuda_host_emulated STATIC ${cuda_host} cuda_fake/fake.c cuda_fake/cublaslt_fake.c
         cuda_fake/cudnn_fake.c cuda_fake/device_emulated.c)
@@ -44,6 +45,11 @@ if(TARGET ecd_cuda_emu)
         cuda_fake/cublaslt_fake.c cuda_fake/cudnn_fake.c ${cuda_host} LINK ecd_kernels ecf8 ecd_base ${CMAKE_DL_LIBS})
     target_include_directories(test_cuda_shapes BEFORE PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include)
     set_target_properties(test_cuda_shapes PROPERTIES LINKER_LANGUAGE C ENABLE_EXPORTS ON)
+
+    ecd_test(test_cuda_choices SOURCES cuda_fake/test_cuda_choices.c LINK ecd_kernels ecf8)
+    ecd_cuda_program(test_cuda_choices ecd_cuda_kernels_unchecked)
+    ecd_test(test_cuda_graphs SOURCES cuda_fake/test_cuda_graphs.c LINK ecd_pipeline)
+    ecd_cuda_program(test_cuda_graphs ecd_cuda_kernels_unchecked)
 
     add_executable(cuda_bandwidth_emulated bench/cuda_bandwidth.c bench/weights_like.c cuda_fake/backend.c)
     target_include_directories(cuda_bandwidth_emulated PRIVATE ${PROJECT_SOURCE_DIR})

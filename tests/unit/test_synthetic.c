@@ -205,7 +205,7 @@ static void the_program_draws_a_text_with_it(void **state)
     char path[128];
     int kinds = 0;
     size_t index;
-    const ecd_backend_options backend = {"cpu", ECD_COMPUTE_F32, 2};
+    const ecd_backend_options backend = {.name = "cpu", .compute = ECD_COMPUTE_F32, .threads = 2};
     snprintf(path, sizeof path, "%s/flux", folder);
     assert_int_equal(ecd_backend_open(&backend, &be, &diag), ECD_OK);
     const ecd_texts_reading reading = {.backend = be};
@@ -242,7 +242,7 @@ static void the_program_draws_with_it(void **state)
     ecd_pipeline *p;
     char path[128];
     int kinds = 0;
-    const ecd_backend_options backend = {"cpu", ECD_COMPUTE_F32, 2};
+    const ecd_backend_options backend = {.name = "cpu", .compute = ECD_COMPUTE_F32, .threads = 2};
     snprintf(path, sizeof path, "%s/tiny", folder);
     assert_int_equal(ecd_backend_open(&backend, &be, &diag), ECD_OK);
     const ecd_pipeline_options options = {.model = path, .backend = be, .max_pictures = 1, .guidance = true};
