@@ -178,6 +178,13 @@ static void take_figures(const bench_run *r, double out[ECD_BENCH_FIGURES])
     out[ECD_BENCH_VAE_WEIGHTS] = (double)d->vae_weights_bytes;
     out[ECD_BENCH_VAE_ACTIVATIONS] = (double)d->vae_bytes;
     out[ECD_BENCH_READ] = (double)disk_bytes();
+    ecd_device_memory memory = {0};
+    if (!r->backend->host_memory)
+        r->backend->ops->device_memory(r->backend, &memory);
+    out[ECD_BENCH_SENT] = (double)r->opened.store.sent_bytes;
+    out[ECD_BENCH_SENT_STEP] =
+        d->store.device ? (double)(d->store.read_bytes - r->opened.store.read_bytes) / (double)r->done_steps : 0;
+    out[ECD_BENCH_DEVICE] = (double)memory.peak;
     out[ECD_BENCH_PREDICTED] = (double)predicted_peak(r);
     out[ECD_BENCH_PEAK_RSS] = (double)ecd_peak_rss_bytes();
 }

@@ -20,6 +20,9 @@ const ecd_bench_figure_info ecd_bench_figures[ECD_BENCH_FIGURES] = {
     [ECD_BENCH_VAE_WEIGHTS] = {"vae_weights_bytes", "vae weights", ECD_BENCH_BYTES},
     [ECD_BENCH_VAE_ACTIVATIONS] = {"vae_bytes", "vae activations", ECD_BENCH_BYTES},
     [ECD_BENCH_READ] = {"read_bytes", "read from disk", ECD_BENCH_BYTES},
+    [ECD_BENCH_SENT] = {"sent_bytes", "sent at opening", ECD_BENCH_BYTES},
+    [ECD_BENCH_SENT_STEP] = {"sent_step_bytes", "sent a step", ECD_BENCH_BYTES},
+    [ECD_BENCH_DEVICE] = {"device_peak_bytes", "peak on the device", ECD_BENCH_BYTES},
     [ECD_BENCH_PREDICTED] = {"predicted_peak_bytes", "peak, predicted", ECD_BENCH_BYTES},
     [ECD_BENCH_PEAK_RSS] = {"peak_rss_bytes", "peak resident", ECD_BENCH_BYTES},
 };

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define STRINGIFY(x) #x
 #define TEXT(x) STRINGIFY(x)
@@ -79,9 +80,11 @@ static ecd_status print_point(const ecd_bench *b, int index, ecd_diag *diag)
     for (int path = 0; path < ECD_BENCH_PATHS; path++)
         if (point->refused[path] || point->budget_bytes)
             printf("  %-4s %s\n", ecd_bench_path_names[path], point->reason[path]);
+    bool device = !strcmp(b->context.backend, "cuda");
     ecd_status status = ECD_OK;
     for (int figure = 0; !status && figure < ECD_BENCH_FIGURES; figure++)
-        status = print_figure(b, index, (ecd_bench_figure)figure, diag);
+        if (device || (figure != ECD_BENCH_SENT && figure != ECD_BENCH_SENT_STEP && figure != ECD_BENCH_DEVICE))
+            status = print_figure(b, index, (ecd_bench_figure)figure, diag);
     return status;
 }
 

@@ -43,7 +43,7 @@ static ecd_status encode(const ecd_model_folder *folder, const ecd_transformer_i
     size_t index = 0;
     char *rates = ecd_rates_file();
     const ecd_texts_reading reading = {
-        .backend = be, .budget_bytes = ecd_default_budget(), .rates_file = rates, .cancel = ecd_interrupt_flag()};
+        .backend = be, .budget_bytes = ecd_default_budget(be), .rates_file = rates, .cancel = ecd_interrupt_flag()};
     ecd_status status = ecd_texts_open(folder, info, ecd_model_max_tokens(info), &texts, diag);
     if (!status)
         status = ecd_texts_add(texts, ECD_BENCH_PROMPT, &index, &cut, diag);

@@ -8,9 +8,19 @@
 #include "base/file.h"
 #include "base/memory.h"
 
-uint64_t ecd_default_budget(void)
+// The reserve is for what the plan does not see: what allocations are rounded up to, what libraries and others take.
+static uint64_t device_budget(ecd_backend *be)
+{
+    ecd_device_memory memory;
+    be->ops->device_memory(be, &memory);
+    return memory.used + memory.free - memory.free / 16 + 1;
+}
+
+uint64_t ecd_default_budget(ecd_backend *be)
 {
     static const uint64_t least_margin = 4 << 20;
+    if (!be->host_memory)
+        return device_budget(be);
     uint64_t free_bytes = ecd_memory_free_bytes(), margin = free_bytes / 16;
     if (free_bytes == UINT64_MAX)
         return UINT64_MAX / 2;

@@ -14,7 +14,7 @@
 uint64_t ecd_generate_budget(const ecd_generate *g)
 {
     uint64_t budget = g->settings.memory_budget;
-    return budget ? budget : ecd_default_budget() / (uint64_t)g->ranks.here;
+    return budget ? budget : ecd_default_budget(g->backend) / (uint64_t)g->ranks.here;
 }
 
 ecd_status ecd_generate_fail_picture(ecd_generate *g, size_t index, ecd_status status, const ecd_diag *diag)
@@ -80,7 +80,7 @@ static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag 
 void ecd_generate_report(const ecd_generate *g, ecd_pipeline_report *out)
 {
     ecd_pipeline_report_get(g->pipeline, out);
-    if (out->store.planned && out->store.planned_bytes < g->text_peak_bytes)
+    if (out->store.planned && !out->store.device && out->store.planned_bytes < g->text_peak_bytes)
         out->store.planned_bytes = g->text_peak_bytes;
 }
 
@@ -99,6 +99,7 @@ static void close_pipeline(ecd_generate *g)
     r.store.exposed_ns += before->store.exposed_ns;
     r.store.read_ns += before->store.read_ns;
     r.store.read_bytes += before->store.read_bytes;
+    r.store.sent_bytes += before->store.sent_bytes;
     g->report = r;
     ecd_pipeline_close(g->pipeline);
     g->pipeline = NULL;

@@ -65,6 +65,22 @@ static bool add_memory_plan(const ecd_pipeline_report *r, cJSON *plan)
            cJSON_AddBoolToObject(plan, "direct_io", s->direct);
 }
 
+// Of a device: what went over its bus, and its memory.
+static bool add_device(const ecd_generate *g, cJSON *root)
+{
+    const ecd_store_report *s = &g->report.store;
+    ecd_device_memory memory;
+    if (g->backend->host_memory)
+        return true;
+    g->backend->ops->device_memory(g->backend, &memory);
+    cJSON *device = cJSON_AddObjectToObject(root, "device");
+    return device && cJSON_AddNumberToObject(device, "peak_bytes", (double)memory.peak) &&
+           cJSON_AddNumberToObject(device, "pinned_bytes", (double)s->pinned_bytes) &&
+           cJSON_AddNumberToObject(device, "sent_at_opening_bytes", (double)s->sent_bytes) &&
+           cJSON_AddNumberToObject(device, "sent_for_steps_bytes", (double)s->read_bytes) &&
+           cJSON_AddNumberToObject(device, "sent_a_step_bytes", (double)s->plan.read_bytes);
+}
+
 static bool add_plan(const ecd_generate *g, cJSON *plan)
 {
     const ecd_settings *s = &g->settings;
@@ -114,8 +130,8 @@ static char *make_json(const ecd_generate *g)
               cJSON_AddNumberToObject(seconds, "total", (double)(ecd_now_ns() - g->start_ns) * 1e-9) &&
               cJSON_AddNumberToObject(root, "peak_rss_bytes", (double)ecd_peak_rss_bytes()) &&
               cJSON_AddNumberToObject(root, "weights_bytes", (double)r->store.weights_bytes) &&
-              cJSON_AddNumberToObject(root, "read_bytes", (double)r->store.read_bytes) &&
-              (plan = cJSON_AddObjectToObject(root, "plan")) && add_plan(g, plan);
+              cJSON_AddNumberToObject(root, "read_bytes", r->store.device ? 0 : (double)r->store.read_bytes) &&
+              add_device(g, root) && (plan = cJSON_AddObjectToObject(root, "plan")) && add_plan(g, plan);
     char *text = !ok ? NULL : several ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
     cJSON_Delete(root);
     return text;

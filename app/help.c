@@ -75,7 +75,8 @@ static const char generate_text[] =
     "  --cache-text DIR  keep what text encoders gave, and do not open them where it is there\n"
     "  --memory-budget B all that the run may take, such as 800M or 2G (what the machine or its cgroup has free): as much\n"
     "                    as fits stays expanded, the rest is decoded at each use or read from disk; never changes a\n"
-    "                    picture; too little is refused with the least that works\n";
+    "                    picture; too little is refused with the least that works. With cuda: of the device's memory,\n"
+    "                    and the rest is sent from host memory\n";
 
 static const char compress_text[] =
     "ecdit compress SRC DST [options]: make a compressed copy of a model folder\n"

@@ -94,8 +94,8 @@ static ecd_status try_encoder(reader *d, ecd_diag *diag)
         .store = {.read_ahead = true,
                   .once = d->wave == d->count,
                   .budget_bytes = d->r->budget_bytes,
-                  .outside_bytes = ecd_store_program_bytes(d->cp, d->r->backend) + wave_bytes +
-                                   ecd_shelf_memory_bytes(&part->outputs),
+                  .outside_bytes = ecd_store_program_bytes(d->cp, d->r->backend) +
+                                   (d->r->backend->host_memory ? wave_bytes + ecd_shelf_memory_bytes(&part->outputs) : 0),
                   .rates_file = d->r->rates_file},
         .max_prompts = (int64_t)d->group,
         .tokens = part->tokens,

@@ -159,13 +159,30 @@ typedef struct ecd_conv {
 
 typedef struct ecd_backend ecd_backend;
 
-// ECF8 containers of one block of a model, held and decoded by the backend. A container's weights come out in their own
-// type, as libecf8 decodes them, at out + out_offset_bytes (a multiple of 64).
+// ECF8 of one block of a model, decoded by the backend. Weights come out in their own type, as libecf8 decodes them, at
+// out + out_offset_bytes (a multiple of 64).
+struct ecf8_published; // codec/published.h
 typedef struct ecd_decode_part {
-    const void *blob; // host memory, checked by its owner; needed only during decode_prepare
+    const void *blob; // a container: host memory, checked by its owner; needed only during decode_prepare
     size_t blob_bytes, out_offset_bytes;
+    const struct ecf8_published *group; // or a published group, likewise; NULL with a blob
+    // Backend memory, aligned to 64, that will hold the part (as ecd_decode_part_lay puts it) whenever it is decoded; NULL:
+    // decode_prepare copies it into memory of the plan's own.
+    const void *there;
 } ecd_decode_part;
 typedef struct ecd_decode_plan ecd_decode_plan;
+
+// What a device does side by side, each in order: operations (with uploads, downloads and copies), decoding, and sending
+// from pinned host memory. A mark orders one after another: the host waits for none.
+typedef enum ecd_queue { ECD_QUEUE_COMPUTE, ECD_QUEUE_DECODE, ECD_QUEUE_SEND, ECD_QUEUES } ecd_queue;
+typedef struct ecd_mark ecd_mark;
+
+// A device's memory, in bytes.
+typedef struct ecd_device_memory {
+    uint64_t used, peak; // by this backend: now, and at most so far
+    uint64_t scratch;    // of `used`: what operations work in, which grows to the largest need and stays
+    uint64_t free;       // that it could still have
+} ecd_device_memory;
 
 typedef struct ecd_backend_ops {
     // Memory. alloc returns NULL (and keeps the failure) when memory is out; aligned to 64 bytes.
@@ -211,13 +228,35 @@ typedef struct ecd_backend_ops {
     void (*to_channels_last)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out);
     void (*to_channels_first)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, float *out);
 
-    // Decoding where the weights lie, beside the operations; all NULL where the host decodes. Plans outlive no backend.
+    // What follows is a device's; all NULL where memory is the host's.
+    //
+    // Decoding where the weights lie, beside the operations. Plans outlive no backend.
     // decode begins once the operations called before it are done, and writes `out` (backend memory); those called after
     // decode_join see it. With `verify` each tile's CRC is compared, and decode waits: the first damaged part, or -1.
     ecd_decode_plan *(*decode_prepare)(ecd_backend *be, const ecd_decode_part *parts, int count); // NULL: failure kept
     void (*decode_free)(ecd_backend *be, ecd_decode_plan *plan); // NULL is allowed
     int (*decode)(ecd_backend *be, ecd_decode_plan *plan, void *out, bool verify);
     void (*decode_join)(ecd_backend *be, ecd_decode_plan *plan);
+    // Memory that a plan of these parts takes; with `there` as if all parts were there already. 0: failure kept.
+    uint64_t (*decode_bytes)(ecd_backend *be, const ecd_decode_part *parts, int count, bool there);
+
+    // Host memory that the device reads at the bus's full speed; NULL on failure (kept).
+    void *(*pin)(ecd_backend *be, size_t size_bytes);
+    void (*unpin)(ecd_backend *be, void *memory); // waits for what is sent from it; NULL is allowed
+    // to (backend memory) = from (pinned), on ECD_QUEUE_SEND.
+    void (*send)(ecd_backend *be, void *to, const void *from, size_t size_bytes);
+    ecd_mark *(*mark_new)(ecd_backend *be); // NULL: failure kept
+    void (*mark_free)(ecd_backend *be, ecd_mark *mark); // NULL is allowed
+    // The mark is reached once all that was called on the queue before is done. What is called on a queue after mark_await
+    // begins then, at the place where the mark was set last; at once if it never was.
+    void (*mark_set)(ecd_backend *be, ecd_mark *mark, ecd_queue queue);
+    void (*mark_await)(ecd_backend *be, ecd_mark *mark, ecd_queue queue);
+
+    void (*device_memory)(ecd_backend *be, ecd_device_memory *out);
+    // Scratch that linear takes at most for a weight of this type and shape (its data is not looked at) and so many rows of a
+    // picture; and conv for an operation of which w, pointers and norm's fields are not looked at (norm: whether there is one).
+    uint64_t (*linear_scratch)(ecd_backend *be, const ecd_weight *w, int64_t rows);
+    uint64_t (*conv_scratch)(ecd_backend *be, const ecd_conv_shape *shape, const ecd_conv *op);
 
     // Operations called between these two may be held back until the end, and queued at once where the same ones, of the same
     // shapes in the same memory, were called before. Results are the same; both are NULL where that would gain nothing.

@@ -178,8 +178,9 @@ ecd_status ecd_encoder_open(const char *class_name, const cJSON *config, const e
     e->activation_bytes = plan_activations(e);
     measure_host(e);
     ecd_store_options store = options->store;
-    store.outside_bytes += e->activation_bytes + e->host_bytes + e->ids_bytes;
+    store.outside_bytes += e->activation_bytes + (be->host_memory ? e->host_bytes + e->ids_bytes : 0);
     store.rows = e->max_prompts * e->tokens;
+    store.picture_rows = e->tokens;
     status = open_store(e, cp, &store, diag);
     if (!status)
         status = allocate(e, diag);

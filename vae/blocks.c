@@ -84,6 +84,7 @@ static void attention(ecd_vae_run *run, const ecd_vae_mid *mid)
     ecd_vae_hold(run, mid->range);
     char *n = ecd_vae_room(run, one < SIZE_MAX / 4 ? 4 * one : SIZE_MAX);
     ecd_vae_place x = ecd_vae_here(run);
+    ecd_vae_count_linear(run, channels);
     if (!ecd_vae_idle(run) && n && ecd_backend_ok(be)) {
         char *q = n + one, *k = q + one, *v = k + one;
         ecd_group_norm norm = ecd_vae_norm_op(run, &mid->norm);

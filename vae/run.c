@@ -88,11 +88,23 @@ void ecd_vae_measure_norm(ecd_vae_run *run, const ecd_vae_norm *n, ecd_vae_place
     run->be->ops->group_measure(run->be, &op);
 }
 
+static void count_scratch(ecd_vae_run *run, uint64_t bytes)
+{
+    run->scratch_need = bytes > run->scratch_need ? bytes : run->scratch_need;
+}
+
+void ecd_vae_count_linear(ecd_vae_run *run, int64_t channels)
+{
+    const ecd_weight w = {.dtype = ECD_E4M3, .rows = channels, .cols = channels}; // of a type that is expanded, as it may be
+    if (run->planning && run->be->ops->linear_scratch)
+        count_scratch(run, run->be->ops->linear_scratch(run->be, &w, run->height * run->width));
+}
+
 void ecd_vae_convolve(ecd_vae_run *run, const ecd_vae_step *s)
 {
-    if (ecd_vae_idle(run) || !s->to.at)
-        return;
     ecd_group_norm norm = {0};
+    if (!run->planning && (run->status || !s->to.at))
+        return;
     if (s->norm)
         norm = ecd_vae_norm_op(run, s->norm);
     ecd_conv op = {.w = s->conv->w,
@@ -109,7 +121,10 @@ void ecd_vae_convolve(ecd_vae_run *run, const ecd_vae_step *s)
                    .first_row = s->first_row,
                    .rows = s->rows,
                    .norm = s->norm ? &norm : NULL};
-    run->be->ops->conv(run->be, &op);
+    if (!run->planning)
+        run->be->ops->conv(run->be, &op);
+    else if (run->be->ops->conv_scratch)
+        count_scratch(run, run->be->ops->conv_scratch(run->be, &s->conv->shape, &op));
 }
 
 // How a result of `height` rows replaces an activation in one memory.
@@ -158,7 +173,7 @@ static void run_band(ecd_vae_run *run, const ecd_vae_step *steps, int count, cha
     for (int i = 0; i < count; i++) {
         ecd_vae_step step = steps[i];
         step.from = ecd_vae_here(run);
-        step.to = (ecd_vae_place){to + (size_t)channels * run->be->act_bytes, stride};
+        step.to = (ecd_vae_place){to ? to + (size_t)channels * run->be->act_bytes : NULL, stride};
         step.first_row = first;
         step.rows = height;
         ecd_vae_convolve(run, &step);
@@ -186,6 +201,7 @@ void ecd_vae_rewrite(ecd_vae_run *run, const ecd_vae_step *steps, int count)
     bool there = ask(run, apart < overlapped ? apart : overlapped);
     char *to = side(run, !run->high, r.to);
     if (run->planning || !there) {
+        run_band(run, steps, run->planning ? count : 0, NULL, stride, 0, height);
     } else if (apart <= run->memory_bytes) {
         run_band(run, steps, count, to, stride, 0, height);
     } else {

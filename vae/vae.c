@@ -128,13 +128,14 @@ ecd_status ecd_vae_open(const cJSON *config, const ecd_checkpoint *cp, ecd_backe
 }
 
 // What decoding takes: of tiles the largest is the first.
-static uint64_t decode_need(const ecd_vae *vae, int64_t height, int64_t width, uint64_t *lean_bytes)
+static uint64_t decode_need(const ecd_vae *vae, int64_t height, int64_t width, ecd_vae_info *out)
 {
     int64_t side = vae->tile / vae->info.factor;
     bool tiled = ecd_vae_is_tiled(vae->info.factor, vae->tile, height, width);
     uint64_t host = tiled ? ecd_vae_tiles_bytes(&vae->info, vae->tile, height, width) : 0;
     ecd_vae_run run = plan_decode(vae, tiled && side < height ? side : height, tiled && side < width ? side : width);
-    *lean_bytes = run.weights_need;
+    out->lean_bytes = run.weights_need;
+    out->scratch_bytes = run.scratch_need;
     return ecd_vae_sum(planned_bytes(vae, &run), host);
 }
 
@@ -150,12 +151,13 @@ ecd_status ecd_vae_measure(const cJSON *config, const ecd_checkpoint *cp, ecd_ba
         bool fits = size_fits(height, width, 1);
         *bytes = fits ? 0 : UINT64_MAX;
         if (fits)
-            *bytes = decode_need(vae, height, width, &out->lean_bytes);
+            *bytes = decode_need(vae, height, width, out);
         if (fits && vae->has_encoder) {
             ecd_vae_run run = plan_encode(vae, height * out->factor, width * out->factor);
             uint64_t need = planned_bytes(vae, &run);
             *bytes = need > *bytes ? need : *bytes;
             out->lean_bytes = run.weights_need > out->lean_bytes ? run.weights_need : out->lean_bytes;
+            out->scratch_bytes = run.scratch_need > out->scratch_bytes ? run.scratch_need : out->scratch_bytes;
         }
     }
     ecd_vae_close(vae);
@@ -181,8 +183,8 @@ uint64_t ecd_vae_decode_bytes(const ecd_vae *vae, int64_t height, int64_t width)
 {
     if (!size_fits(height, width, 1))
         return UINT64_MAX;
-    uint64_t lean_bytes;
-    return decode_need(vae, height, width, &lean_bytes);
+    ecd_vae_info unused;
+    return decode_need(vae, height, width, &unused);
 }
 
 uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width)

@@ -14,6 +14,7 @@ typedef struct ecd_vae_info {
     float shift_factor;     // 0 where the config has none
     uint64_t weights_bytes; // held in backend memory
     uint64_t lean_bytes;    // held at most where a lean VAE decodes; the mapped pages of its file are among them
+    uint64_t scratch_bytes; // of a device: the backend's scratch, of ecd_vae_measure alone
 } ecd_vae_info;
 
 // Reads the config and all decoder (and, if with_encoder, encoder) tensors of the checkpoint: names, shapes and types

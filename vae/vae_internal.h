@@ -119,6 +119,7 @@ typedef struct ecd_vae_run {
     bool planning;
     size_t need;          // largest bytes asked for so far
     uint64_t weights_need; // of lean parts: largest range
+    uint64_t scratch_need; // of a device: the backend's own
     uint8_t *memory;      // aligned; running only
     size_t memory_bytes;  // a multiple of 64
     void *measured;       // of the group norm in use; before `memory`
@@ -162,6 +163,8 @@ typedef struct ecd_vae_step {
     int64_t first_row, rows;
 } ecd_vae_step;
 void ecd_vae_convolve(ecd_vae_run *run, const ecd_vae_step *step);
+// While planning: that a linear of so many channels to as many meets all pixels.
+void ecd_vae_count_linear(ecd_vae_run *run, int64_t channels);
 
 // The activation through one or two convolutions to the other side. Of two, both read it and their channels stand side
 // by side; the first's are then the activation, pixels that of both apart.

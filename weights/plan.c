@@ -2,7 +2,6 @@
 
 enum {
     MAX_BUFFERS = 2, // one used, one decoded meanwhile
-    MAX_SLOTS = 3,   // one used or decoded, one full, one being read
     MAX_TRIES = 64,  // numbers of READY blocks that are tried: enough for every number of most models
 };
 
@@ -50,6 +49,8 @@ static double predict(const ecd_plan_request *r, const ecd_plan *plan, uint64_t 
     double read = (double)plan->read_bytes / r->rates.read;
     double alone = work / decoders, beside = compute + work / threads;
     double busy = !plan->buffers ? beside : plan->buffers > 1 ? (alone > beside ? alone : beside) : compute + alone;
+    if (r->beside && plan->buffers > 1) // a device's share of both: half of the shorter is hidden. An assumption, not measured
+        busy = work > compute ? work + compute / 2 : compute + work / 2;
     if (!plan->slots)
         return busy;
     if (plan->slots == 1)
@@ -76,6 +77,7 @@ static void weigh(const ecd_plan_request *r, const ecd_block_kind *kinds, int bu
             out->held_bytes += block->coded_bytes;
             continue;
         }
+        out->held_bytes += block->streamed_bytes;
         grow(&out->slot_bytes, block->slot_bytes);
         out->read_bytes += block->read_bytes;
         lends_slots = lends_slots || !block->buffer_bytes;
@@ -118,7 +120,7 @@ static void try_deal(search *s, int ready, int decoded)
     const int wanted[ECD_BLOCK_KINDS] = {ready, decoded, s->request->count - ready - decoded};
     deal(s->request, wanted, s->kinds);
     for (int buffers = 1; buffers <= MAX_BUFFERS; buffers++)
-        for (int slots = 1; slots <= MAX_SLOTS; slots++) {
+        for (int slots = 1; slots <= ECD_PLAN_MAX_SLOTS; slots++) {
             ecd_plan plan;
             weigh(s->request, s->kinds, buffers, slots, &plan);
             if (plan.memory_bytes > s->room_bytes || (s->found && !s->prefers(&plan, &s->best)))

@@ -28,13 +28,7 @@ static ecd_status acquire_ranked(ecd_store *store, int index, ecd_diag *diag)
         store->report.exposed_ns += ecd_now_ns() - start;
     if (status)
         block->users--;
-    ecd_store_buffer *buffer = status || block->buffer < 0 ? NULL : &store->buffers[block->buffer];
     pthread_mutex_unlock(&store->lock);
-    // The backend is called on the caller's thread alone.
-    if (buffer && buffer->staging != buffer->memory && !buffer->uploaded && !store->on_device) {
-        store->be->ops->upload(store->be, buffer->memory, buffer->staging, block->buffer_bytes);
-        buffer->uploaded = true;
-    }
     return status;
 }
 
@@ -43,7 +37,9 @@ static void visit_pages(ecd_store *store, const ecd_store_block *block, bool wan
 {
     for (int i = block->first; i < block->first + block->count; i++) {
         const ecd_store_unit *unit = &store->units[i];
-        if ((unit->form != ECD_UNIT_VIEW && unit->form != ECD_UNIT_CODED) || !unit->tensor->file)
+        bool mapped = unit->form == ECD_UNIT_VIEW || unit->form == ECD_UNIT_CODED ||
+                      (unit->form == ECD_UNIT_READ && store->on_device);
+        if (!mapped || !unit->tensor->file)
             continue;
         if (wanted)
             ecd_store_populate(unit->tensor);
@@ -58,9 +54,11 @@ ecd_status ecd_store_acquire(ecd_store *store, int index, ecd_block *out, ecd_di
     if (index < 0 || index >= store->block_count)
         return ecd_fail(diag, ECD_USAGE, "block %d, expected 0 to %d", index, store->block_count - 1);
     const ecd_store_block *block = &store->blocks[index];
-    if (store->options.once)
+    ecd_status status = store->away ? ecd_store_device_come(store, diag) : ECD_OK;
+    if (store->options.once && !store->on_device)
         visit_pages(store, block, true);
-    ecd_status status = block->rank < 0 ? ECD_OK : acquire_ranked(store, index, diag);
+    if (!status && block->rank >= 0)
+        status = acquire_ranked(store, index, diag);
     if (status)
         return status;
     pthread_mutex_lock(&store->lock);
@@ -79,6 +77,8 @@ void ecd_store_release(ecd_store *store, int index)
     if (store->blocks[index].rank < 0)
         return;
     pthread_mutex_lock(&store->lock);
+    if (store->on_device)
+        ecd_store_device_release(store, index);
     if (store->blocks[index].users > 0)
         store->blocks[index].users--;
     pthread_cond_broadcast(&store->work);
@@ -91,7 +91,10 @@ void ecd_store_rest(ecd_store *store)
     pthread_mutex_lock(&store->lock);
     store->resting = true;
     ecd_store_empty(store);
-    ecd_store_give_back(store);
+    if (store->on_device)
+        ecd_store_device_go(store);
+    else
+        ecd_store_give_back(store);
     pthread_mutex_unlock(&store->lock);
 }
 
@@ -140,7 +143,9 @@ ecd_status ecd_store_open(const ecd_checkpoint *cp, ecd_backend *be, const ecd_b
     ecd_store *store = calloc(1, sizeof *store);
     if (!store)
         return ecd_fail_memory(diag, sizeof *store, "the weight store");
-    *store = (ecd_store){.cp = cp, .be = be, .options = *options, .block_count = count, .cursor = -1};
+    *store = (ecd_store){.cp = cp, .be = be, .options = *options, .block_count = count, .cursor = -1,
+                         .on_device = !be->host_memory, .away = !be->host_memory};
+    store->report.device = store->on_device;
     atomic_init(&store->warmer_stop, false);
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->work, NULL);
@@ -177,20 +182,25 @@ void ecd_store_close(ecd_store *store)
     if (!store)
         return;
     stop_threads(store);
-    ecd_store_device_close(store);
+    if (store->on_device)
+        ecd_store_device_close(store);
     for (int i = 0; i < store->unit_count; i++)
         free(store->units[i].own_blob);
     for (int i = 0; i < store->file_count; i++)
         ecd_direct_close(&store->files[i]);
+    if (store->block_memory)
+        store->be->ops->free(store->be, store->block_memory);
     if (store->memory)
         store->be->ops->free(store->be, store->memory);
     free(store->slot_memory);
-    free(store->staging);
+    free(store->table_memory);
     free(store->units);
     free(store->weights);
     free(store->vectors);
     free(store->blocks);
     free(store->order);
+    free(store->parts);
+    free(store->part_list);
     free(store->buffers);
     free(store->slots);
     free(store->files);

@@ -4,9 +4,15 @@
 // scales) before anything is computed. Vectors (biases, norms) and scales are small: they are widened to f32 once and
 // stay. What becomes of a block's matrices is planned (weights/plan.h): under a budget of memory as many blocks as
 // possible are expanded once and stay so, others stay ECF8 in memory, others are read from disk at each use. Host memory's
-// ECF8 is lent as it is (kernels/coded.h): operations decode what they use. A device's is decoded into one of a few buffers
-// when its block is wanted. The next block is read and decoded by threads of the store's own meanwhile. The raw path goes through the same bookkeeping, so the two paths differ by the entropy coding alone.
-// Nothing is allocated between opening and closing.
+// ECF8 is lent as it is (kernels/coded.h): operations decode what they use. The next block is read and decoded by threads of
+// the store's own meanwhile.
+//
+// Of a backend with memory of its own the budget is that memory's. ECF8 is decoded there into one of a few buffers when its
+// block is wanted, and what does not fit stays in pinned host memory, as ECF8 or raw, and is sent over the bus for each use,
+// ahead of it. Neither the host nor a thread waits for that: the device's queues are ordered by marks.
+//
+// The raw path goes through the same bookkeeping, so the two paths differ by the entropy coding alone.
+// Nothing is allocated between opening and closing, but for what a device gives back at ecd_store_rest.
 #ifndef ECD_WEIGHTS_STORE_H
 #define ECD_WEIGHTS_STORE_H
 
@@ -59,15 +65,17 @@ typedef struct ecd_store_options {
     ecd_weights_mode mode;
     bool read_ahead; // decode and read the next blocks on threads of the store's own
     bool check_crc;  // check the CRC of each tile at each decode (always done at first use, and of what is read anew)
-    bool once;       // each block is used once: its file's pages are given back at its release
+    bool once;       // each block is used once: its file's pages are given back at its release, and a device is sent it then
     // Without a budget every ECF8 block is decoded at each use, and others are lent from the mapped file. Where it is decoded
     // into buffers, so many: 0 = 2 (one used, one decoded meanwhile), at most one a block.
     int buffers;
     // With one the store plans. ECD_WEIGHTS_ECF8 then encodes nothing at opening: what is raw in the file stays raw.
-    uint64_t budget_bytes;  // of the whole process at its peak; 0: no plan
+    uint64_t budget_bytes;  // of the whole process at its peak, or of what it has of a device's memory; 0: no plan
     uint64_t outside_bytes; // of it, that others hold at the peak
     uint64_t aside_bytes;   // of it, that others hold while no block is used, before the first or after ecd_store_rest
     int64_t rows;           // rows of activations that meet each matrix in a pass, for the time that a pass takes
+    int64_t picture_rows;   // of them, of one picture, for a device's scratch; 0: all
+    uint64_t scratch_bytes; // of a device: scratch that operations outside take, which is one with that of the products
     const char *rates_file; // keeps measured rates from run to run; NULL: measured anew. Borrowed while opening
     uint64_t *least_bytes;  // where the budget is too small: the least that works; may be NULL
     void (*disturb)(void);  // for tests of the threads: called wherever another thread may get ahead; NULL otherwise
@@ -80,9 +88,12 @@ typedef struct ecd_store_report {
     uint64_t decode_ns;     // spent decoding, all threads together, inside operations or before them
     uint64_t exposed_ns;    // of it (and of waiting for it or for the disk) while compute stood still
     uint64_t read_ns;       // spent reading, all threads together
-    uint64_t read_bytes;    // from disk at uses of streamed blocks
+    uint64_t read_bytes;    // from disk, or from host memory over a device's bus, at uses of streamed blocks
+    uint64_t sent_bytes;    // over the bus besides: weights that a device was given at opening, or after ecd_store_rest
+    uint64_t pinned_bytes;  // host memory that streamed blocks are sent from
     uint64_t acquires;
     bool direct;            // streamed blocks are read past the page cache (O_DIRECT)
+    bool device;            // memory is a device's: what is not held there is in host memory
     bool planned;           // there was a budget; else the plan says what the options made of the blocks
     ecd_plan plan;          // of the blocks that are not resident
     ecd_rates rates;        // that it was made with; 0 where nothing had to be measured
@@ -102,8 +113,8 @@ void ecd_store_close(ecd_store *store); // NULL is allowed
 
 // For outside_bytes of whoever opens a store next: what the process itself takes at its peak, before anything of `cp`, which
 // is open, is loaded (its mapped pages are given back, which checking it has touched). Code that is first run later,
-// threads' stacks and the backend's scratch are in it.
-uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, const ecd_backend *be);
+// threads' stacks and the backend's scratch are in it. Of a device: what it has of the device's memory, without scratch.
+uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, ecd_backend *be);
 
 // Lends block i until ecd_store_release. Without a plan at most `buffers` blocks may be held, with one a single block
 // beside the resident ones. ECD_DATA if its ECF8 does not decode or its file has shrunk, ECD_RESOURCE if the disk

@@ -10,7 +10,7 @@ ecd_status ecd_store_decode(ecd_store *store, int index, ecd_store_buffer *buffe
     bool verify = store->options.check_crc || !atomic_load(&unit->coded.proven);
     if (gives_back)
         ecd_store_populate(tensor);
-    ecd_status status = ecd_coded_decode(&unit->coded, buffer->staging + unit->buffer_offset, verify, tables,
+    ecd_status status = ecd_coded_decode(&unit->coded, buffer->memory + unit->buffer_offset, verify, tables,
                                          store->table_bytes, diag);
     if (gives_back)
         ecd_file_dont_need(tensor->file, tensor->offset_bytes, tensor->size_bytes);

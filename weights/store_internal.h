@@ -1,7 +1,7 @@
 // What the files of the store share. Opening: store_resolve.c finds and checks tensors, store_plan.c decides what
 // becomes of each block, store_open.c leads and fills, store_memory.c allocates. Use: store.c lends blocks,
 // store_schedule.c says what is decoded and read next and where to, store_decode.c decodes, store_read.c reads from
-// disk; store_device.c has a backend decode.
+// disk. Of a device: store_device_plan.c measures, store_device_memory.c brings weights there, store_device.c lends.
 #ifndef ECD_WEIGHTS_STORE_INTERNAL_H
 #define ECD_WEIGHTS_STORE_INTERNAL_H
 
@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/direct_file.h"
+#include "kernels/decode_part.h"
 #include "weights/coded.h"
 #include "weights/store.h"
 
@@ -30,14 +31,24 @@ typedef struct ecd_store_unit {
     uint64_t decoded_bytes;
     uint64_t buffer_offset; // ECD_UNIT_CODED: place in the buffer, if its block has one
     uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in
+    int part;               // ECD_UNIT_CODED of a device: the part that it is decoded with
     bool shared;            // of a streamed block: rows of a container that a unit before it is rows of too, in one place
     int file;               // of a streamed block: index in store->files
     ecd_coded coded;        // valid where the tensor is, or was made, ECF8; of a streamed block: while it is lent
     uint8_t *own_blob;      // made at opening, NULL where the file holds it
 } ecd_store_unit;
 
+// ECF8 that a device decodes at once: a container or a published group, which units are parts or all of.
+typedef struct ecd_store_part {
+    int unit; // the first of them
+    ecd_decode_part source; // with its place in the block's buffer
+    uint64_t decoded_bytes;
+    uint64_t slot_offset; // of a streamed block
+} ecd_store_part;
+
 typedef struct ecd_store_block {
     int first, count; // units
+    int first_part, part_count;
     bool resident;
     bool planned; // the plan decides about it: it has weights that are mapped from a file
     ecd_block_kind kind;
@@ -47,8 +58,11 @@ typedef struct ecd_store_block {
     int buffer;            // that holds it or is being filled with it, -1 for none
     int slot;              // likewise
     int users;             // acquires not yet released; a block in use keeps its buffer and slot
-    ecd_decode_plan *device; // its ECF8 in the backend, which decodes it; NULL where the host decodes
-    bool device_proven;      // its CRCs have been compared there
+    ecd_decode_plan *device[ECD_PLAN_MAX_SLOTS]; // of a device, which decodes it; of a streamed block one for each slot
+    bool device_proven;                          // its CRCs have been compared there
+    bool lends_slot;        // of a device's streamed block: some of it is lent from the slot
+    uint64_t device_bytes;  // that its first plan takes
+    uint64_t pinned_offset; // of a streamed block of a device: where it is in host memory, laid out as in its slot
 } ecd_store_block;
 
 typedef enum ecd_place_state {
@@ -72,13 +86,13 @@ typedef struct ecd_store_buffer {
     ecd_store_work work;
     int owner;        // the one block that it is for, -1 for any
     uint8_t *memory;  // backend memory
-    uint8_t *staging; // where it is decoded: `memory` itself if that is host memory
-    bool uploaded;
+    ecd_decode_plan *plan; // of a device: that it was last decoded by, while there is one
 } ecd_store_buffer;
 
 typedef struct ecd_store_slot {
     ecd_store_work work;
-    uint8_t *memory; // aligned to ECD_DIRECT_ALIGN
+    uint8_t *memory; // aligned to ECD_DIRECT_ALIGN; or a device's
+    ecd_mark *sent, *read; // of a device's: what was sent there last has come; what was there has been used
 } ecd_store_slot;
 
 // Who decodes: the thread that acquires, or the second thread. Each has tables of its own.
@@ -98,6 +112,9 @@ struct ecd_store {
     int block_count;
     int *order; // blocks that need decoding or reading, by rank
     int order_count;
+    ecd_store_part *parts; // of a device
+    ecd_decode_part *part_list; // room for one block's
+    int part_count;
     ecd_store_buffer *buffers;
     int buffer_count, shared_count; // the shared ones come first
     uint64_t buffer_bytes;          // of a shared one
@@ -108,10 +125,12 @@ struct ecd_store {
     const ecd_file **file_of; // what files[i] reads
     int file_count;
 
-    void *memory; // one allocation, of the backend
-    uint8_t *slot_memory;
-    void *staging;                       // the buffers' host side
-    uint8_t *tables[ECD_STORE_DECODERS]; // the codec's, in `staging`
+    void *memory;       // of the backend: what always stays
+    void *block_memory; // likewise, of buffers, and what a device's blocks take: not there while it rests
+    uint8_t *slot_memory; // of the host's slots
+    uint8_t *pinned;      // of a device's streamed blocks
+    void *table_memory;
+    uint8_t *tables[ECD_STORE_DECODERS]; // the codec's, in `table_memory`
     size_t table_bytes;                  // of one thread's
 
     pthread_mutex_t lock; // guards all that follows, the blocks' buffer, slot and users, and the works
@@ -123,12 +142,33 @@ struct ecd_store {
     int cursor;         // rank of the block acquired last, -1 before the first
     ecd_store_report report;
 
-    bool on_device; // every block that is decoded at each use is decoded by the backend: store_device.c, no threads
+    bool on_device; // memory is not the host's: store_device.c, no threads
+    bool away;      // of a device: what blocks take there is not there
 
     pthread_t warmer; // walks the mapped weights so that they are in memory before compute wants them
     bool warmer_runs;
     atomic_bool warmer_stop;
 };
+
+// Is this unit's memory part of block_memory? That of a device's blocks which the plan may place elsewhere is.
+static inline bool ecd_store_moves(const ecd_store *store, const ecd_store_block *block)
+{
+    return store->on_device && !block->resident;
+}
+
+// Rows that a product has at most, of a device.
+static inline int64_t ecd_store_picture_rows(const ecd_store *store)
+{
+    const ecd_store_options *o = &store->options;
+    return o->picture_rows > 0 ? o->picture_rows : o->rows > 0 ? o->rows : 1;
+}
+
+// To backend memory; counted where that is a device's.
+static inline void ecd_store_upload(ecd_store *store, void *to, const void *from, uint64_t bytes)
+{
+    store->be->ops->upload(store->be, to, from, bytes);
+    store->report.sent_bytes += store->on_device ? bytes : 0;
+}
 
 // store_open.c: units, views and buffers, filled; no threads yet. On failure the caller closes the store.
 ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag);
@@ -145,6 +185,7 @@ ecd_status ecd_store_measure(ecd_store *store, ecd_rates *out, ecd_diag *diag);
 // store_memory.c
 ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag);
 void ecd_store_drop_pages(ecd_store *store);
+ecd_status ecd_store_allocate_blocks(ecd_store *store, ecd_diag *diag); // block_memory
 void ecd_store_give_back(ecd_store *store); // the memory of all buffers and slots, and mapped pages
 uint64_t ecd_store_scale_count(const ecd_store_unit *unit);
 // What a stretch of a file takes while its pages are mapped.
@@ -164,14 +205,32 @@ void *ecd_store_reader_main(void *store);
 ecd_store_buffer *ecd_store_choose_buffer(ecd_store *store, int block, int ahead);
 void ecd_store_claim_buffer(ecd_store *store, ecd_store_buffer *buffer, int block);
 int ecd_store_block_ahead(const ecd_store *store, int ahead); // the block `ahead` uses from now
+int ecd_store_distance(const ecd_store *store, int block); // in how many uses it is wanted: 1 for the next
 
-// store_device.c: hands the ECF8 of blocks to a backend that decodes; and has block `block` decoded there, the next one
-// begun. Under the lock; the backend is called.
-ecd_status ecd_store_device_prepare(ecd_store *store, ecd_diag *diag);
+// store_open.c: what stays where it is, or else what ecd_store_moves names.
+ecd_status ecd_store_fill(ecd_store *store, bool moving, ecd_diag *diag);
+
+// store_device_plan.c: what the parts of blocks are; what the plan must know of a block, with the places of its parts and
+// units; what is held whatever the plan.
+ecd_status ecd_store_device_parts(ecd_store *store, ecd_diag *diag);
+void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_block_size *out);
+void ecd_store_device_place(ecd_store *store, ecd_store_block *block);
+uint64_t ecd_store_device_fixed(ecd_store *store);
+ecd_status ecd_store_device_rates(ecd_store *store, ecd_rates *out, ecd_diag *diag);
+
+// store_device_memory.c: pins what is streamed; brings to the device what blocks take there, and gives it up.
+ecd_status ecd_store_device_pin(ecd_store *store, ecd_diag *diag);
+ecd_status ecd_store_device_come(ecd_store *store, ecd_diag *diag);
+void ecd_store_device_go(ecd_store *store);
+// The block's parts as a backend takes them: in `slot`, or copied by the plan where that is NULL.
+ecd_decode_plan *ecd_store_device_prepare(ecd_store *store, const ecd_store_block *block, const ecd_store_slot *slot);
+
+// store_device.c: has block `block` there, decoded, and the next one begun; and ends its use. Under the lock.
 ecd_status ecd_store_device_obtain(ecd_store *store, int block, ecd_diag *diag);
+void ecd_store_device_release(ecd_store *store, int block);
 void ecd_store_device_close(ecd_store *store);
 
-// store_decode.c: brings a unit to its buffer's staging memory and points its view at it. Runs without the lock: the
+// store_decode.c: brings a unit to its buffer and points its view at it. Runs without the lock: the
 // buffer is being filled and nobody else has taken the unit.
 ecd_status ecd_store_decode(ecd_store *store, int unit, ecd_store_buffer *buffer, uint8_t *tables, ecd_diag *diag);
 // Lends a unit of a block that has no buffer as the ECF8 that lies at `from`, where it was read if `anew`.

@@ -43,33 +43,51 @@ static uint64_t size_of(const ecd_store *store, const ecd_store_buffer *buffer)
     return buffer->owner < 0 ? store->buffer_bytes : store->blocks[buffer->owner].buffer_bytes;
 }
 
-// Hands out the store's memory: run once to count, once over the allocation.
-static void lay_out(ecd_store *store, ecd_arena *arena)
+// Hands out what always stays, or what blocks take: run once to count, once over the allocation.
+static void lay_out(ecd_store *store, const ecd_store_block *block, bool moving, ecd_arena *arena)
 {
-    for (int i = 0; i < store->unit_count; i++) {
+    bool moves = ecd_store_moves(store, block);
+    for (int i = block->first; i < block->first + block->count; i++) {
         const ecd_store_unit *unit = &store->units[i];
         uint64_t scales = ecd_store_scale_count(unit);
-        if (scales)
+        if (scales && !moving)
             store->weights[i].scale = ecd_arena_take(arena, scales * sizeof(float));
-        if (unit->form == ECD_UNIT_VECTOR)
+        if (unit->form == ECD_UNIT_VECTOR && !moving)
             store->vectors[i] = ecd_arena_take(arena, unit->tensor->count * sizeof(float));
-        else if (unit->form == ECD_UNIT_KEPT)
+        else if (unit->form == ECD_UNIT_KEPT && moving == moves)
             store->weights[i].data = ecd_arena_take(arena, unit->decoded_bytes);
     }
-    for (int i = 0; i < store->buffer_count; i++)
-        store->buffers[i].memory = ecd_arena_take(arena, size_of(store, &store->buffers[i]));
 }
 
-static ecd_status allocate_memory(ecd_store *store, ecd_diag *diag)
+static void lay_out_all(ecd_store *store, bool moving, ecd_arena *arena)
+{
+    for (int b = 0; b < store->block_count; b++)
+        lay_out(store, &store->blocks[b], moving, arena);
+    for (int i = 0; moving && i < store->buffer_count; i++)
+        store->buffers[i].memory = ecd_arena_take(arena, size_of(store, &store->buffers[i]));
+    for (int i = 0; moving && store->on_device && i < store->slot_count; i++)
+        store->slots[i].memory = ecd_arena_take(arena, store->slot_bytes);
+}
+
+static ecd_status allocate(ecd_store *store, bool moving, void **memory, ecd_diag *diag)
 {
     ecd_arena plan = ecd_arena_plan();
-    lay_out(store, &plan);
-    store->memory = store->be->ops->alloc(store->be, plan.peak_bytes ? plan.peak_bytes : ECD_ARENA_ALIGN);
-    if (!store->memory)
-        return ecd_fail_memory(diag, plan.peak_bytes, "the weights");
-    ecd_arena arena = ecd_arena_over(store->memory, plan.peak_bytes);
-    lay_out(store, &arena);
+    lay_out_all(store, moving, &plan);
+    if (!plan.peak_bytes)
+        return ECD_OK;
+    *memory = store->be->ops->alloc(store->be, plan.peak_bytes);
+    if (!*memory) {
+        ecd_status status = ecd_backend_check(store->be, diag); // of a device: which memory
+        return status ? status : ecd_fail_memory(diag, plan.peak_bytes, "the weights");
+    }
+    ecd_arena arena = ecd_arena_over(*memory, plan.peak_bytes);
+    lay_out_all(store, moving, &arena);
     return ECD_OK;
+}
+
+ecd_status ecd_store_allocate_blocks(ecd_store *store, ecd_diag *diag)
+{
+    return allocate(store, true, &store->block_memory, diag);
 }
 
 static ecd_status allocate_slots(ecd_store *store, ecd_diag *diag)
@@ -97,25 +115,15 @@ static size_t table_bytes(const ecd_store *store)
     return most;
 }
 
-// The host's side of the buffers: the codec's tables, and where to decode if backend memory is not the host's.
-static ecd_status allocate_staging(ecd_store *store, ecd_diag *diag)
+static ecd_status allocate_tables(ecd_store *store, ecd_diag *diag)
 {
-    bool host = store->be->host_memory;
     store->table_bytes = table_bytes(store);
     uint64_t tables = ecd_store_aligned(store->table_bytes), size = tables * ECD_STORE_DECODERS;
-    for (int i = 0; !host && i < store->buffer_count; i++)
-        size += size_of(store, &store->buffers[i]);
-    store->staging = malloc(size + 1);
-    if (!store->staging)
-        return ecd_fail_memory(diag, size, "the decode buffers");
-    uint8_t *at = store->staging;
-    for (int i = 0; i < ECD_STORE_DECODERS; i++, at += tables)
-        store->tables[i] = at;
-    for (int i = 0; i < store->buffer_count; i++) {
-        ecd_store_buffer *buffer = &store->buffers[i];
-        buffer->staging = host ? buffer->memory : at;
-        at += host ? 0 : size_of(store, buffer);
-    }
+    store->table_memory = malloc(size + 1);
+    if (!store->table_memory)
+        return ecd_fail_memory(diag, size, "the decoders' tables");
+    for (int i = 0; i < ECD_STORE_DECODERS; i++)
+        store->tables[i] = (uint8_t *)store->table_memory + (uint64_t)i * tables;
     return ECD_OK;
 }
 
@@ -123,11 +131,13 @@ ecd_status ecd_store_allocate(ecd_store *store, ecd_diag *diag)
 {
     ecd_status status = make_buffers(store, diag);
     if (!status)
-        status = allocate_memory(store, diag);
-    if (!status)
+        status = allocate(store, false, &store->memory, diag);
+    if (!status && !store->on_device)
+        status = ecd_store_allocate_blocks(store, diag);
+    if (!status && !store->on_device)
         status = allocate_slots(store, diag);
     if (!status)
-        status = allocate_staging(store, diag);
+        status = allocate_tables(store, diag);
     return status;
 }
 
@@ -144,8 +154,13 @@ void ecd_store_drop_pages(ecd_store *store)
     drop_pages(store->cp);
 }
 
-uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, const ecd_backend *be)
+uint64_t ecd_store_program_bytes(const ecd_checkpoint *cp, ecd_backend *be)
 {
+    if (!be->host_memory) {
+        ecd_device_memory memory;
+        be->ops->device_memory(be, &memory);
+        return memory.used - memory.scratch;
+    }
     // What no plan counts one by one: code that is first run later, threads' stacks, the allocator's own, what a picture
     // file is compressed with; and for each thread the backend's scratch.
     static const uint64_t overhead_bytes = 2 << 20, thread_bytes = 512 << 10;
@@ -167,5 +182,5 @@ void ecd_store_give_back(ecd_store *store)
     ecd_store_drop_pages(store);
     empty_pages(store->slot_memory, store->slot_bytes * (uint64_t)store->slot_count);
     for (int i = 0; i < store->buffer_count; i++)
-        empty_pages(store->buffers[i].staging, size_of(store, &store->buffers[i]));
+        empty_pages(store->buffers[i].memory, size_of(store, &store->buffers[i]));
 }

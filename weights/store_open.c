@@ -95,20 +95,30 @@ static void grow(uint64_t *size, uint64_t wanted)
         *size = wanted;
 }
 
-static ecd_status make_scratch(const ecd_store *store, scratch *s, ecd_diag *diag)
+// `moving`: as ecd_store_fill has it.
+static void measure_scratch(const ecd_store *store, const ecd_store_block *block, bool moving, scratch *s)
 {
-    for (int i = 0; i < store->unit_count; i++) {
+    for (int i = block->first; i < block->first + block->count; i++) {
         const ecd_store_unit *unit = &store->units[i];
         uint64_t scales = ecd_store_scale_count(unit);
+        bool kept = unit->form == ECD_UNIT_KEPT && moving == ecd_store_moves(store, block);
+        if (kept && store->on_device && unit->tensor->encoding != ECD_ENCODING_RAW)
+            grow(&s->host_bytes, unit->decoded_bytes);
+        if (moving)
+            continue;
         if (unit->form == ECD_UNIT_VECTOR) {
             grow(&s->elements_bytes, unit->decoded_bytes);
             grow(&s->host_bytes, unit->tensor->count * sizeof(float));
-        } else if (unit->form == ECD_UNIT_KEPT && !store->be->host_memory) {
-            grow(&s->host_bytes, unit->decoded_bytes);
         }
         grow(&s->elements_bytes, scales * sizeof(float));
         grow(&s->host_bytes, scales * sizeof(float));
     }
+}
+
+static ecd_status make_scratch(const ecd_store *store, bool moving, scratch *s, ecd_diag *diag)
+{
+    for (int b = 0; b < store->block_count; b++)
+        measure_scratch(store, &store->blocks[b], moving, s);
     s->elements = malloc(s->elements_bytes + 1);
     s->host = malloc(s->host_bytes + 1);
     s->tables = malloc(ECF8_DECODER_MAX_BYTES);
@@ -131,20 +141,20 @@ static ecd_status put_f32(ecd_store *store, const ecd_tensor *tensor, scratch *s
         elements = s->elements;
     }
     ecd_to_f32(tensor->dtype, elements, (float *)(void *)s->host, tensor->count);
-    store->be->ops->upload(store->be, (void *)(uintptr_t)to, s->host, tensor->count * sizeof(float));
+    ecd_store_upload(store, (void *)(uintptr_t)to, s->host, tensor->count * sizeof(float));
     return ECD_OK;
 }
 
 static ecd_status fill_kept(ecd_store *store, ecd_store_unit *unit, uint8_t *to, scratch *s, ecd_diag *diag)
 {
     if (unit->tensor->encoding == ECD_ENCODING_RAW) {
-        store->be->ops->upload(store->be, to, unit->tensor->data, unit->decoded_bytes);
+        ecd_store_upload(store, to, unit->tensor->data, unit->decoded_bytes);
         return ECD_OK;
     }
     uint8_t *host = store->be->host_memory ? to : s->host;
     ecd_status status = ecd_coded_decode(&unit->coded, host, true, s->tables, ECF8_DECODER_MAX_BYTES, diag);
     if (!status && host != to)
-        store->be->ops->upload(store->be, to, host, unit->decoded_bytes);
+        ecd_store_upload(store, to, host, unit->decoded_bytes);
     return status;
 }
 
@@ -168,8 +178,31 @@ static ecd_status fill_unit(ecd_store *store, int index, bool lends_coded, scrat
         status = put_f32(store, tensor->scale, s, weight->scale, diag);
     if (unit->form == ECD_UNIT_CODED && lends_coded)
         ecd_store_lend_coded(store, index, unit->own_blob ? unit->own_blob : tensor->data, false, diag);
-    if (!status && unit->form == ECD_UNIT_KEPT)
-        status = fill_kept(store, unit, (uint8_t *)(uintptr_t)weight->data, s, diag);
+    return status;
+}
+
+static ecd_status fill_block(ecd_store *store, const ecd_store_block *block, bool moving, scratch *s, ecd_diag *diag)
+{
+    bool lends_coded = block->kind == ECD_BLOCK_DECODED && !block->buffer_bytes, moves = ecd_store_moves(store, block);
+    ecd_status status = ECD_OK;
+    for (int i = block->first; !status && i < block->first + block->count; i++) {
+        if (!moving)
+            status = fill_unit(store, i, lends_coded, s, diag);
+        if (!status && store->units[i].form == ECD_UNIT_KEPT && moving == moves)
+            status = fill_kept(store, &store->units[i], (uint8_t *)(uintptr_t)store->weights[i].data, s, diag);
+    }
+    return status;
+}
+
+ecd_status ecd_store_fill(ecd_store *store, bool moving, ecd_diag *diag)
+{
+    scratch s = {0};
+    ecd_status status = make_scratch(store, moving, &s, diag);
+    for (int b = 0; !status && b < store->block_count; b++)
+        status = fill_block(store, &store->blocks[b], moving, &s, diag);
+    free(s.elements);
+    free(s.host);
+    free(s.tables);
     return status;
 }
 
@@ -198,36 +231,35 @@ static void count_bytes(ecd_store *store)
         }
 }
 
+// What comes in the blocks' place may come before the first of them: then they come when they are wanted.
+static ecd_status prepare_device(ecd_store *store, ecd_diag *diag)
+{
+    ecd_status status = ecd_store_device_pin(store, diag);
+    return status || store->resting ? status : ecd_store_device_come(store, diag);
+}
+
 ecd_status ecd_store_prepare(ecd_store *store, const ecd_block_spec *specs, ecd_diag *diag)
 {
-    scratch s = {0};
     ecd_status status = allocate_tables(store, specs, diag);
     for (int i = 0; !status && i < store->block_count; i++)
         status = resolve_block(store, &specs[i], i, diag);
+    if (!status && store->on_device)
+        status = ecd_store_device_parts(store, diag);
     if (!status)
         status = ecd_store_decide(store, diag);
-    if (!status)
+    if (!status && !store->on_device)
         status = ecd_store_open_files(store, diag);
     if (!status)
         status = ecd_store_allocate(store, diag);
     if (!status)
-        status = make_scratch(store, &s, diag);
-    for (int b = 0; !status && b < store->block_count; b++) {
-        const ecd_store_block *block = &store->blocks[b];
-        bool lends_coded = block->kind == ECD_BLOCK_DECODED && !block->buffer_bytes;
-        for (int i = block->first; !status && i < block->first + block->count; i++)
-            status = fill_unit(store, i, lends_coded, &s, diag);
-    }
-    if (!status)
-        status = ecd_store_device_prepare(store, diag);
+        status = ecd_store_fill(store, false, diag);
+    if (!status && store->on_device)
+        status = prepare_device(store, diag);
     if (!status)
         status = ecd_backend_check(store->be, diag);
     if (!status)
         count_bytes(store);
     // What was looked at on opening lies all over the files: those pages count until they are given back.
     ecd_store_drop_pages(store);
-    free(s.elements);
-    free(s.host);
-    free(s.tables);
     return status;
 }

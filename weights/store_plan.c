@@ -9,6 +9,15 @@ static bool is_matrix(const ecd_store_unit *unit)
     return unit->form == ECD_UNIT_VIEW || unit->form == ECD_UNIT_CODED;
 }
 
+// Whether the plan decides about the block: a device's raw matrices are its own to place too.
+static bool is_planned(const ecd_store *store, const ecd_store_block *block)
+{
+    for (int i = block->first; !block->resident && i < block->first + block->count; i++)
+        if (is_matrix(&store->units[i]) || (store->on_device && store->units[i].form == ECD_UNIT_KEPT))
+            return true;
+    return false;
+}
+
 // Whether the tensor's bytes lie in its file as they are held: deflated ones do not, nor what was encoded at opening.
 static bool lies_in_file(const ecd_store_unit *unit)
 {
@@ -63,7 +72,7 @@ static uint64_t with_neighbours(uint64_t mapped_bytes)
 // held raw has its raw bytes in no file: it can only stay expanded.
 static void measure_block(const ecd_store *store, const ecd_store_block *block, ecd_block_size *out)
 {
-    bool coded = false, streams = store->be->host_memory, raw_mode = store->options.mode == ECD_WEIGHTS_RAW;
+    bool coded = false, streams = true, raw_mode = store->options.mode == ECD_WEIGHTS_RAW;
     uint64_t views = 0, blobs = 0, expanded = coded_buffer_bytes(store, block);
     *out = (ecd_block_size){0};
     for (int i = block->first; i < block->first + block->count; i++) {
@@ -86,7 +95,6 @@ static void measure_block(const ecd_store *store, const ecd_store_block *block, 
         blobs += held_coded(unit);
         out->decoded_bytes += unit->decoded_bytes;
     }
-    out->buffer_bytes = store->be->host_memory ? 0 : expanded; // else operations decode what they use
     out->ready_bytes = with_neighbours(views) + expanded;
     out->coded_bytes = coded && !raw_mode ? with_neighbours(views + blobs) : 0;
     if (!streams || (coded && raw_mode))
@@ -135,15 +143,16 @@ static ecd_status refuse(const ecd_store *store, const ecd_plan *least, uint64_t
     const ecd_store_options *o = &store->options;
     uint64_t blocks = least->memory_bytes, most = blocks > o->aside_bytes ? blocks : o->aside_bytes;
     uint64_t need = o->outside_bytes + fixed + most;
-    need += need / 64 + 52428; // up: what a process holds varies
+    need += (store->on_device ? 0 : need / 64) + 52428; // up: what a process holds varies
     if (o->least_bytes)
         *o->least_bytes = need;
     return ecd_fail(
         diag, ECD_RESOURCE,
-        "a memory budget of %.1fM is too small: the least is %.1fM (%.1fM for program and activations, %.1fM "
-        "for weights that stay, %.1fM for blocks or %.1fM for the VAE)%s",
-        (double)o->budget_bytes / 0x1p20, (double)need / 0x1p20,
-        (double)o->outside_bytes / 0x1p20, (double)fixed / 0x1p20, (double)blocks / 0x1p20,
+        "a %smemory budget of %.1fM is too small: the least is %.1fM (%.1fM for %sactivations, %.1fM "
+        "for weights that stay%s, %.1fM for blocks or %.1fM for the VAE)%s",
+        store->on_device ? "device " : "", (double)o->budget_bytes / 0x1p20, (double)need / 0x1p20,
+        (double)o->outside_bytes / 0x1p20, store->on_device ? "" : "program and ", (double)fixed / 0x1p20,
+        store->on_device ? " and scratch" : "", (double)blocks / 0x1p20,
         (double)o->aside_bytes / 0x1p20,
         raw_of_coded ? "; this folder is compressed only: raw weights stream from a decompressed one" : "");
 }
@@ -159,13 +168,15 @@ typedef struct choice {
 static ecd_status choose(ecd_store *store, choice *c, ecd_diag *diag)
 {
     const ecd_store_options *o = &store->options;
-    uint64_t fixed = fixed_bytes(store), taken = o->outside_bytes + fixed;
+    uint64_t fixed = store->on_device ? ecd_store_device_fixed(store) : fixed_bytes(store);
+    uint64_t taken = o->outside_bytes + fixed;
     ecd_plan *plan = &store->report.plan;
     ecd_plan_request request = {
         .blocks = c->sizes,
         .count = c->count,
         .room_bytes = o->budget_bytes > taken ? o->budget_bytes - taken : 0,
-        .threads = store->be->threads,
+        .threads = store->on_device ? 1 : store->be->threads,
+        .beside = store->on_device,
         .products = products_of(store),
         .rates = {.decode = 1, .read = 1, .multiply = 1},
     };
@@ -195,37 +206,39 @@ static ecd_status choose(ecd_store *store, choice *c, ecd_diag *diag)
     return ECD_OK;
 }
 
-// Without a budget: ECF8 is decoded at each use, the rest is lent as it is mapped.
+// Without a budget: ECF8 is decoded at each use, the rest is lent as it is mapped, or stays on a device. Blocks that are used
+// once a device is sent one by one.
 static void decide_by_options(ecd_store *store, const choice *c)
 {
     ecd_plan *plan = &store->report.plan;
+    int wanted = store->options.buffers > 0 ? store->options.buffers : 2, decoded = 0;
     for (int i = 0; i < c->count; i++) {
-        bool coded = c->sizes[i].decoded_bytes > 0;
-        c->kinds[i] = coded ? ECD_BLOCK_DECODED : ECD_BLOCK_READY;
+        const ecd_block_size *size = &c->sizes[i];
+        bool coded = size->decoded_bytes > 0, once = store->on_device && store->options.once && size->slot_bytes;
+        c->kinds[i] = once ? ECD_BLOCK_STREAMED : coded ? ECD_BLOCK_DECODED : ECD_BLOCK_READY;
         plan->counts[c->kinds[i]]++;
-        plan->held_bytes += coded ? c->sizes[i].coded_bytes : c->sizes[i].ready_bytes;
-        uint64_t buffer = c->sizes[i].buffer_bytes;
-        plan->buffer_bytes = buffer > plan->buffer_bytes ? buffer : plan->buffer_bytes;
+        plan->held_bytes += once ? size->streamed_bytes : coded ? size->coded_bytes : size->ready_bytes;
+        plan->buffer_bytes = size->buffer_bytes > plan->buffer_bytes ? size->buffer_bytes : plan->buffer_bytes;
+        plan->slot_bytes = once && size->slot_bytes > plan->slot_bytes ? size->slot_bytes : plan->slot_bytes;
+        plan->read_bytes += once ? size->read_bytes : 0;
+        plan->slots = plan->slots || once;
+        decoded += coded;
     }
-    int wanted = store->options.buffers > 0 ? store->options.buffers : 2, coded = plan->counts[ECD_BLOCK_DECODED];
-    plan->buffers = !plan->buffer_bytes ? 0 : wanted < coded ? wanted : coded;
-    plan->memory_bytes = plan->held_bytes + plan->buffer_bytes * (uint64_t)plan->buffers;
+    plan->buffers = !plan->buffer_bytes ? 0 : wanted < decoded ? wanted : decoded;
+    plan->memory_bytes = plan->held_bytes + plan->buffer_bytes * (uint64_t)plan->buffers +
+                         plan->slot_bytes * (uint64_t)plan->slots;
 }
 
-// A block's places: in its buffer, in its slot, in the order.
-static void place_block(ecd_store *store, int index)
+// A block's places of a host: in its buffer, in its slot.
+static void place_units(ecd_store *store, ecd_store_block *block)
 {
-    ecd_store_block *block = &store->blocks[index];
-    bool streamed = block->kind == ECD_BLOCK_STREAMED, coded = false;
-    bool expands = block->kind == ECD_BLOCK_READY || !store->be->host_memory;
-    for (int i = block->first; i < block->first + block->count; i++)
-        coded = coded || store->units[i].form == ECD_UNIT_CODED;
+    bool streamed = block->kind == ECD_BLOCK_STREAMED;
     block->buffer_bytes = 0;
     for (int i = block->first; i < block->first + block->count; i++) {
         ecd_store_unit *unit = &store->units[i];
         if (streamed && unit->form == ECD_UNIT_VIEW)
             unit->form = ECD_UNIT_READ;
-        if (unit->form == ECD_UNIT_CODED && expands) {
+        if (unit->form == ECD_UNIT_CODED && block->kind == ECD_BLOCK_READY) {
             unit->buffer_offset = block->buffer_bytes;
             block->buffer_bytes += ecd_store_aligned(unit->decoded_bytes);
         }
@@ -238,7 +251,20 @@ static void place_block(ecd_store *store, int index)
             block->slot_bytes += ecd_direct_room(unit->tensor->offset_bytes, unit->tensor->size_bytes);
         }
     }
-    store->report.streamed_raw += streamed && !coded;
+}
+
+// And in the order.
+static void place_block(ecd_store *store, int index)
+{
+    ecd_store_block *block = &store->blocks[index];
+    bool coded = false;
+    for (int i = block->first; i < block->first + block->count; i++)
+        coded = coded || store->units[i].form == ECD_UNIT_CODED;
+    if (store->on_device)
+        ecd_store_device_place(store, block);
+    else
+        place_units(store, block);
+    store->report.streamed_raw += block->kind == ECD_BLOCK_STREAMED && !coded;
     if (block->buffer_bytes || block->slot_bytes) {
         block->rank = store->order_count;
         store->order[store->order_count++] = index;
@@ -273,12 +299,12 @@ ecd_status ecd_store_decide(ecd_store *store, ecd_diag *diag)
     }
     for (int i = 0; i < store->block_count; i++) {
         ecd_store_block *block = &store->blocks[i];
-        bool any = false;
-        for (int u = block->first; u < block->first + block->count; u++)
-            any = any || is_matrix(&store->units[u]);
-        if (!(block->planned = !block->resident && any))
+        if (!(block->planned = is_planned(store, block)))
             continue;
-        measure_block(store, block, &c.sizes[c.count]);
+        if (store->on_device)
+            ecd_store_device_measure(store, block, &c.sizes[c.count]);
+        else
+            measure_block(store, block, &c.sizes[c.count]);
         c.index[c.count++] = i;
     }
     if (store->options.budget_bytes)

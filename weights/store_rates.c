@@ -96,11 +96,29 @@ static ecd_status measure_read(const ecd_store *store, double *out, ecd_diag *di
     return status;
 }
 
+// A device is kept busy by products as large as the model's alone: of its largest matrix and a picture's rows.
+static void choose_product(const ecd_store *store, ecd_weight *w, int64_t *rows)
+{
+    *w = (ecd_weight){.dtype = ECD_E4M3, .rows = PRODUCT_SIDE, .cols = PRODUCT_SIDE};
+    *rows = PRODUCT_ROWS;
+    for (int i = 0; store->on_device && i < store->unit_count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        bool matrix = unit->form == ECD_UNIT_CODED || unit->form == ECD_UNIT_KEPT;
+        if (!matrix || (*rows != PRODUCT_ROWS && unit->rows * unit->cols <= w->rows * w->cols))
+            continue;
+        *w = (ecd_weight){.dtype = unit->tensor->dtype, .rows = unit->rows, .cols = unit->cols};
+        *rows = ecd_store_picture_rows(store);
+    }
+}
+
 static ecd_status measure_multiply(ecd_store *store, double *out, ecd_diag *diag)
 {
     ecd_backend *be = store->be;
-    size_t x_bytes = PRODUCT_ROWS * PRODUCT_SIDE * be->act_bytes, out_bytes = PRODUCT_ROWS * PRODUCT_SIDE * 4;
-    size_t w_bytes = PRODUCT_SIDE * PRODUCT_SIDE;
+    ecd_weight weight;
+    int64_t rows;
+    choose_product(store, &weight, &rows);
+    size_t x_bytes = (size_t)(rows * weight.cols) * be->act_bytes, out_bytes = (size_t)(rows * weight.rows) * sizeof(float);
+    size_t w_bytes = (size_t)(weight.rows * weight.cols) * ecd_dtype_size(weight.dtype);
     void *x = be->ops->alloc(be, x_bytes), *w = be->ops->alloc(be, w_bytes), *y = be->ops->alloc(be, out_bytes);
     uint8_t *host = calloc(1, x_bytes > w_bytes ? x_bytes : w_bytes);
     ecd_status status = ECD_OK;
@@ -109,16 +127,16 @@ static ecd_status measure_multiply(ecd_store *store, double *out, ecd_diag *diag
         goto out;
     }
     be->ops->upload(be, x, host, x_bytes);
-    memset(host, 0x38, w_bytes); // ones in E4M3
+    memset(host, 0x38, w_bytes); // ones in E4M3, small in other types
     be->ops->upload(be, w, host, w_bytes);
-    ecd_weight weight = {.dtype = ECD_E4M3, .data = w, .rows = PRODUCT_SIDE, .cols = PRODUCT_SIDE};
-    const ecd_linear op = {.w = &weight, .pictures = 1, .rows = PRODUCT_ROWS, .x = x, .out = y, .out_f32 = true};
+    weight.data = w;
+    const ecd_linear op = {.w = &weight, .pictures = 1, .rows = rows, .x = x, .out = y, .out_f32 = true};
     uint64_t begin = ecd_now_ns();
     for (int i = 0; !status && (!i || (i < PRODUCT_TIMES && ecd_now_ns() - begin < PRODUCT_NS)); i++) {
         uint64_t start = ecd_now_ns(); // the best counts: the first also wakes the threads
         be->ops->linear(be, &op);
         status = ecd_backend_check(be, diag);
-        double once = rate((uint64_t)PRODUCT_ROWS * PRODUCT_SIDE * PRODUCT_SIDE, start);
+        double once = rate((uint64_t)(rows * weight.rows * weight.cols), start);
         *out = once > *out ? once : *out;
     }
 out:
@@ -210,8 +228,8 @@ ecd_status ecd_store_measure(ecd_store *store, ecd_rates *out, ecd_diag *diag)
         return ECD_OK;
     }
     ecd_rates r = {.decode = 1e9, .read = 1e9}; // of what the model does not have, no plan asks
-    ecd_status status = measure_decode(store, &r.decode, diag);
-    if (!status)
+    ecd_status status = store->on_device ? ecd_store_device_rates(store, &r, diag) : measure_decode(store, &r.decode, diag);
+    if (!status && !store->on_device)
         status = measure_read(store, &r.read, diag);
     if (!status)
         status = measure_multiply(store, &r.multiply, diag);

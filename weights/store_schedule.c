@@ -3,7 +3,7 @@
 #include "base/process.h"
 
 // How many blocks of the order are used before this one is: 1 for the next, order_count for the one used last.
-static int distance(const ecd_store *store, int block)
+int ecd_store_distance(const ecd_store *store, int block)
 {
     int n = store->order_count;
     return ((store->blocks[block].rank - store->cursor - 1) % n + n) % n + 1;
@@ -86,7 +86,7 @@ ecd_store_buffer *ecd_store_choose_buffer(ecd_store *store, int block, int ahead
             return buffer;
         if (buffer->work.state == ECD_PLACE_FILLING || store->blocks[buffer->work.block].users)
             continue;
-        int d = distance(store, buffer->work.block);
+        int d = ecd_store_distance(store, buffer->work.block);
         if (d > farthest) {
             farthest = d;
             best = buffer;
@@ -99,7 +99,6 @@ void ecd_store_claim_buffer(ecd_store *store, ecd_store_buffer *buffer, int bloc
 {
     if (buffer->work.state != ECD_PLACE_EMPTY)
         store->blocks[buffer->work.block].buffer = -1;
-    buffer->uploaded = false;
     store->blocks[block].buffer = (int)(buffer - store->buffers);
     begin(store, &buffer->work, block);
 }
@@ -161,7 +160,7 @@ static ecd_store_slot *choose_slot(ecd_store *store, int ahead)
         const ecd_store_block *held = &store->blocks[slot->work.block];
         if (slot->work.state == ECD_PLACE_FILLING || held->users || held->buffer >= 0)
             continue;
-        int d = distance(store, slot->work.block);
+        int d = ecd_store_distance(store, slot->work.block);
         if (d > farthest) {
             farthest = d;
             best = slot;

@@ -22,6 +22,7 @@ void ecd_pipeline_plan(ecd_pipeline *p, ecd_store_options *store)
     bool resident = p->options.vae == ECD_VAE_RESIDENT;
     store->outside_bytes += p->program_bytes + p->canvas_bytes + (resident ? vae : 0);
     store->aside_bytes = resident ? 0 : vae;
+    store->scratch_bytes = p->vae_info.scratch_bytes;
 }
 
 typedef struct text {
@@ -47,21 +48,21 @@ static void add_kinds(text *t, const ecd_store_report *r)
     int all = counts[ECD_BLOCK_READY] + counts[ECD_BLOCK_DECODED] + counts[ECD_BLOCK_STREAMED];
     int raw = (int)r->streamed_raw, coded = counts[ECD_BLOCK_STREAMED] - raw;
     const char *comma = "";
-    add(t, "%d blocks:", all);
+    add(t, "%s%d blocks:", r->device ? "device: " : "", all);
     if (counts[ECD_BLOCK_READY]) {
         add(t, " %s%d expanded and kept", counts[ECD_BLOCK_READY] == all ? "all " : "", counts[ECD_BLOCK_READY]);
         comma = ",";
     }
     if (counts[ECD_BLOCK_DECODED]) {
-        add(t, "%s %d ECF8 in memory, decoded at each use", comma, counts[ECD_BLOCK_DECODED]);
+        add(t, "%s %d ECF8 in %smemory, decoded at each use", comma, counts[ECD_BLOCK_DECODED], r->device ? "its " : "");
         comma = ",";
     }
     if (coded) {
-        add(t, "%s %d ECF8 on disk, read and decoded at each use", comma, coded);
+        add(t, "%s %d ECF8 %s and decoded at each use", comma, coded, r->device ? "in host memory, sent" : "on disk, read");
         comma = ",";
     }
     if (raw)
-        add(t, "%s %d raw on disk, read at each use", comma, raw);
+        add(t, "%s %d raw %s at each use", comma, raw, r->device ? "in host memory, sent" : "on disk, read");
 }
 
 static void add_reason(text *t, const ecd_store_report *r)
@@ -72,8 +73,9 @@ static void add_reason(text *t, const ecd_store_report *r)
     }
     if (r->rates.decode > 0)
         add(t,
-            "; fastest at %.2f GB/s decoding a thread, %.2f GB/s reading, %.0f G multiply-adds/s: about %.3g s a step",
-            r->rates.decode * 1e-9, r->rates.read * 1e-9, r->rates.multiply * 1e-9, r->plan.seconds);
+            "; fastest at %.2f GB/s decoding%s, %.2f GB/s %s, %.0f G multiply-adds/s: about %.3g s a step",
+            r->rates.decode * 1e-9, r->device ? "" : " a thread", r->rates.read * 1e-9, r->device ? "sending" : "reading",
+            r->rates.multiply * 1e-9, r->plan.seconds);
 }
 
 size_t ecd_pipeline_plan_text(const ecd_pipeline_report *report, char *out, size_t size)
@@ -94,6 +96,6 @@ size_t ecd_pipeline_plan_text(const ecd_pipeline_report *report, char *out, size
         add(&t, "; pictures are decoded by tiles of %lld pixels", (long long)report->vae_tile);
     if (report->vae_lean)
         add(&t, "; its weights are read as it comes to them");
-    add(&t, "; peak %.1f MiB predicted", (double)r->planned_bytes / 0x1p20);
+    add(&t, "; peak %.1f MiB%s predicted", (double)r->planned_bytes / 0x1p20, r->device ? " of device memory" : "");
     return t.used;
 }

@@ -108,6 +108,7 @@ ecd_status ecd_transformer_open(const char *class_name, const cJSON *config, con
     t->be = be;
     ecd_store_options store = t->options.store;
     store.rows = t->architecture->measure(t);
+    store.picture_rows = store.rows / t->options.max_pictures;
     ecd_arena plan = ecd_arena_plan();
     t->architecture->place(t, &plan);
     t->activation_bytes = plan.peak_bytes;

@@ -65,29 +65,30 @@ typedef struct job {
     ecd_cudnn_shape shape;
 } job;
 
-static bool job_of(ecd_backend *be, const ecd_conv *op, job *j)
+// `w`: shape and channels alone are looked at.
+static bool job_of(ecd_backend *be, const ecd_conv_weight *w, const ecd_conv *op, job *j)
 {
-    const ecd_conv_shape *s = &op->w->shape;
+    const ecd_conv_shape *s = &w->shape;
     int64_t grow = op->upsample ? 2 : 1, height = op->height * grow, width = op->width * grow;
     int64_t out_height = ecd_conv_out(s, height);
     *j = (job){.first = op->first_row, .rows = op->rows ? op->rows : out_height, .out_width = ecd_conv_out(s, width)};
     bool narrow = ecd_cuda_narrow(be), even = s->pad_before == s->pad_after;
-    j->lends_x = !op->upsample && !op->norm && even && j->rows == out_height && op->w->in == s->in_channels &&
+    j->lends_x = !op->upsample && !op->norm && even && j->rows == out_height && w->in == s->in_channels &&
                  ecd_stride_or(op->x_stride, s->in_channels) == s->in_channels &&
                  (uintptr_t)op->x % ECD_CUDNN_ALIGN == 0;
     size_t begin = (size_t)(j->first * j->out_width * s->out_channels) * be->act_bytes;
-    j->lends_out = op->w->out == s->out_channels && ecd_stride_or(op->out_stride, s->out_channels) == s->out_channels &&
+    j->lends_out = w->out == s->out_channels && ecd_stride_or(op->out_stride, s->out_channels) == s->out_channels &&
                    ((uintptr_t)op->out + begin) % ECD_CUDNN_ALIGN == 0 && op->out != op->residual &&
                    !(op->out_f32 && narrow);
     j->in_first = j->lends_x ? 0 : j->first * s->stride - s->pad_before;
     j->in_rows = j->lends_x ? height : (j->rows - 1) * s->stride + s->kernel;
     j->in_width = j->lends_x ? width : width + s->pad_before + s->pad_after;
-    if (j->in_rows > INT_MAX || j->in_width > INT_MAX || op->w->in > INT_MAX || op->w->out > INT_MAX) {
+    if (j->in_rows > INT_MAX || j->in_width > INT_MAX || w->in > INT_MAX || w->out > INT_MAX) {
         ecd_backend_fail(be, ECD_USAGE, "convolution: a size beyond what cuDNN takes");
         return false;
     }
     j->shape = (ecd_cudnn_shape){.narrow = narrow, .height = (int)j->in_rows, .width = (int)j->in_width,
-                                 .in_channels = (int)op->w->in, .out_channels = (int)op->w->out, .kernel = s->kernel,
+                                 .in_channels = (int)w->in, .out_channels = (int)w->out, .kernel = s->kernel,
                                  .stride = s->stride, .pad = j->lends_x ? s->pad_before : 0};
     return true;
 }
@@ -103,23 +104,46 @@ static const void *input(ecd_backend *be, const ecd_conv *op, const job *j, void
     return ecd_cuda_done(be, "conv: its input", error) ? scratch : NULL;
 }
 
+// Bytes of scratch for what is gathered and for what is not written where it belongs; the library's workspace follows.
+typedef struct need {
+    size_t x, y, workspace;
+} need;
+
+static bool measure(ecd_backend *be, const ecd_conv_weight *w, const job *j, need *n)
+{
+    n->x = j->lends_x ? 0 : ecd_cuda_piece(j->in_rows * j->in_width, w->in, be->act_bytes);
+    n->y = j->lends_out ? 0 : ecd_cuda_piece(j->rows * j->out_width, w->out, be->act_bytes);
+    return ecd_cudnn_workspace(be, ecd_cuda_of(be)->cudnn, &j->shape, &n->workspace);
+}
+
+// Whether the library may read and write in place depends on pointers, which are not known here: as if it may not.
+uint64_t ecd_cuda_conv_scratch(ecd_backend *be, const ecd_conv_shape *shape, const ecd_conv *op)
+{
+    job j;
+    need n;
+    const ecd_conv_weight w = {.shape = *shape, .in = filled(shape->in_channels), .out = filled(shape->out_channels)};
+    if (!ecd_backend_ok(be) || !job_of(be, &w, op, &j) || !measure(be, &w, &j, &n))
+        return 0;
+    int64_t pad = j.lends_x ? shape->pad_before + shape->pad_after : 0; // gathered, there is room for it
+    return ecd_cuda_piece((j.in_rows + pad) * (j.in_width + pad), w.in, be->act_bytes) +
+           ecd_cuda_piece(j.rows * j.out_width, w.out, be->act_bytes) + n.workspace;
+}
+
 void ecd_cuda_conv(ecd_backend *be, const ecd_conv *op)
 {
     job j;
-    size_t workspace;
+    need n;
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
-    if (!ecd_backend_ok(be) || !ecd_shape_conv(be, &op->w->shape, op) || !job_of(be, op, &j) ||
-        !ecd_cudnn_workspace(be, cuda->cudnn, &j.shape, &workspace))
+    if (!ecd_backend_ok(be) || !ecd_shape_conv(be, &op->w->shape, op) || !job_of(be, op->w, op, &j) ||
+        !measure(be, op->w, &j, &n))
         return;
     int64_t pixels = j.rows * j.out_width, first = j.first * j.out_width, channels = op->w->shape.out_channels;
-    size_t x_bytes = j.lends_x ? 0 : ecd_cuda_piece(j.in_rows * j.in_width, op->w->in, be->act_bytes);
-    size_t y_bytes = j.lends_out ? 0 : ecd_cuda_piece(pixels, op->w->out, be->act_bytes);
-    char *scratch = ecd_cuda_scratch(be, x_bytes + y_bytes + workspace);
+    char *scratch = ecd_cuda_scratch(be, n.x + n.y + n.workspace);
     const void *x = scratch ? input(be, op, &j, scratch) : NULL;
     if (!x)
         return;
-    char *y = j.lends_out ? (char *)op->out + (size_t)(first * channels) * be->act_bytes : scratch + x_bytes;
-    ecd_cudnn_convolve(be, cuda->cudnn, &j.shape, x, op->w->memory, y, scratch + x_bytes + y_bytes);
+    char *y = j.lends_out ? (char *)op->out + (size_t)(first * channels) * be->act_bytes : scratch + n.x;
+    ecd_cudnn_convolve(be, cuda->cudnn, &j.shape, x, op->w->memory, y, scratch + n.x + n.y);
     if (ecd_backend_ok(be))
         ecd_cuda_done(be, "conv: epilogue",
                       ecd_cuda_launch_conv_epilogue(ecd_cuda_stream_of(be), ecd_cuda_narrow(be), op, channels, first, pixels, y,

@@ -118,11 +118,13 @@ static void close_cuda(ecd_backend *be)
         cudaStreamSynchronize(stream_of(be));
     }
     ecd_cuda_decode_close(cuda);
+    ecd_cuda_queues_close(cuda);
     ecd_cublaslt_close(cuda->cublaslt);
     ecd_cudnn_close(cuda->cudnn);
     ecd_choices_close(cuda->choices);
     if (cuda->stream)
         cudaStreamDestroy(stream_of(be));
+    ecd_cuda_memory_close(cuda);
     free(cuda);
 }
 
@@ -145,10 +147,15 @@ static ecd_backend_ops *cuda_ops(ecd_cuda_backend *cuda)
         .decode_join = ecd_cuda_decode_join,
         .sequence_begin = ecd_cuda_sequence_begin,
         .sequence_end = ecd_cuda_sequence_end,
+        .decode_bytes = ecd_cuda_decode_bytes,
+        .linear_scratch = ecd_cuda_linear_scratch,
+        .conv_scratch = ecd_cuda_conv_scratch,
         .memory_bytes = memory_bytes,
         .close = close_cuda,
     };
     ecd_cuda_fill_ops(&cuda->ops);
+    ecd_cuda_fill_memory(&cuda->ops);
+    ecd_cuda_fill_queues(&cuda->ops);
     return &cuda->ops;
 }
 
@@ -216,7 +223,9 @@ static ecd_status start(ecd_cuda_backend *cuda, const ecd_cuda_libraries *librar
     if (error != cudaSuccess)
         return refuse("no stream", error, diag);
     cuda->stream = (ecd_cuda_stream *)stream;
-    ecd_status status = ecd_cublaslt_open(libraries->cublaslt, cuda->choices, &cuda->cublaslt, diag);
+    ecd_status status = ecd_cuda_memory_open(cuda, diag);
+    if (!status)
+        status = ecd_cublaslt_open(libraries->cublaslt, cuda->choices, &cuda->cublaslt, diag);
     if (!status)
         status = ecd_cudnn_open(libraries->cudnn, cuda->stream, cuda->choices, &cuda->cudnn, diag);
     return status;

@@ -2,7 +2,7 @@
 //
 // cuda.c opens and closes it and moves memory; ops.c calls the kernels that need nothing but a launch; linear.c and conv.c
 // lead products and convolutions, whose libraries are called in cublaslt.c and cudnn.c alone; decode.c holds ECF8 on the
-// device and decodes it there. Kernels are the .cu files, behind kernels.h.
+// device and decodes it there, queues.c sends it there; memory.c is the device's memory pool. Kernels are the .cu files, behind kernels.h.
 //
 // How the libraries are linked. The runtime is linked statically: it finds the driver (libcuda) by itself when it is first
 // called, so a program built with CUDA starts on a machine without one and says that there is no device. cuBLASLt and cuDNN
@@ -26,8 +26,9 @@ typedef struct ecd_cuda_backend {
     ecd_backend base;
     ecd_backend_ops ops;
     ecd_cuda_stream *stream; // all operations, in order
-    ecd_cuda_stream *decode_stream; // decoding beside them; NULL before the first plan
-    void *free_again;               // cudaEvent_t: operations that may read what is decoded over
+    ecd_cuda_stream *queues[ECD_QUEUES]; // beside them; NULL before the first use, and that of the operations
+    void *free_again; // cudaEvent_t: operations that may read what is decoded over; NULL before the first plan
+    void *pool;       // cudaMemPool_t that device memory comes from
     ecd_choices *choices;
     ecd_cublaslt *cublaslt;
     ecd_cudnn *cudnn;
@@ -84,7 +85,23 @@ ecd_decode_plan *ecd_cuda_decode_prepare(ecd_backend *be, const ecd_decode_part 
 void ecd_cuda_decode_free(ecd_backend *be, ecd_decode_plan *plan);
 int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *plan, void *out, bool verify);
 void ecd_cuda_decode_join(ecd_backend *be, ecd_decode_plan *plan);
+uint64_t ecd_cuda_decode_bytes(ecd_backend *be, const ecd_decode_part *parts, int count, bool there);
 void ecd_cuda_decode_close(ecd_cuda_backend *cuda);
+
+uint64_t ecd_cuda_linear_scratch(ecd_backend *be, const ecd_weight *w, int64_t rows);
+uint64_t ecd_cuda_conv_scratch(ecd_backend *be, const ecd_conv_shape *shape, const ecd_conv *op);
+
+// memory.c
+ecd_status ecd_cuda_memory_open(ecd_cuda_backend *cuda, ecd_diag *diag);
+void ecd_cuda_memory_close(ecd_cuda_backend *cuda);
+void ecd_cuda_fill_memory(ecd_backend_ops *ops);
+
+// queues.c
+ecd_cuda_stream *ecd_cuda_queue(ecd_backend *be, ecd_queue queue); // NULL after a failure
+void ecd_cuda_queues_wait(ecd_backend *be);                        // the host, for those beside the operations
+void ecd_cuda_queues_close(ecd_cuda_backend *cuda);
+void ecd_cuda_fill_queues(ecd_backend_ops *ops);
+
 void ecd_cuda_fill_ops(ecd_backend_ops *ops); // ops.c: the operations that need nothing but a launch
 
 #endif

@@ -1,42 +1,45 @@
-// ECF8 on the device: containers copied there once, decoded on a stream of their own beside the operations.
+// ECF8 on the device: containers and published groups, copied there once or sent for each use, decoded on a stream of their
+// own beside the operations.
 //
-// Events order the two streams, the host waits for neither: a decode begins when the operations queued before it are done
-// (they may still read what it overwrites), and operations queued after ecd_cuda_decode_join wait for it.
+// Events order the streams, the host waits for none: a decode begins when the operations queued before it are done (they may
+// still read what it overwrites), and operations queued after ecd_cuda_decode_join wait for it.
 #include <stdlib.h>
 #include <string.h>
 
-#include <cuda_runtime_api.h>
-
-#include "kernels/cuda/cuda.h"
 #include "kernels/cuda/ecf8_decode.h"
+#include "kernels/cuda/ecf8_published.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/decode_part.h"
+
+_Static_assert((int)ECD_DECODE_ALIGN == (int)ECD_ECF8_BLOB_ALIGN, "parts lie as containers are read");
+
+typedef struct group {
+    ecf8_published view; // of sizes: its host pointers are not followed
+    const void *pieces[ECF8_PUBLISHED_PARTS]; // device
+    size_t out_at;
+} group;
 
 struct ecd_decode_plan {
-    ecd_ecf8_plan plan; // its image on the host is kept for messages
-    void *memory;       // device: blobs, then image, then status
+    ecd_ecf8_plan plan; // of the containers; its image on the host is kept for messages
+    group *groups;
+    int *numbers; // the containers' among the parts, then the groups'
+    int containers, group_count;
+    void *memory; // device: parts that are not elsewhere, then image, then status of the plan and of each group
     const void *image;
-    uint32_t *status;
-    uint32_t *host_status;
+    uint32_t *status, *host_status;
     cudaEvent_t done;
     size_t size_bytes;
 };
 
-static bool runtime(ecd_backend *be, const char *what, cudaError_t error)
-{
-    return ecd_cuda_done(be, what, error == cudaSuccess ? NULL : cudaGetErrorString(error));
-}
-
-// The second stream and the event that says when it may begin, made at the first plan.
-static bool make_stream(ecd_backend *be)
+// The event that says when the second stream may begin, made at the first plan.
+static bool make_event(ecd_backend *be)
 {
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
-    cudaStream_t stream = NULL;
     cudaEvent_t free_again = NULL;
-    if (cuda->decode_stream)
+    if (cuda->free_again)
         return true;
-    if (!runtime(be, "a second stream", cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)))
-        return false;
-    cuda->decode_stream = (ecd_cuda_stream *)stream;
-    if (!runtime(be, "an event", cudaEventCreateWithFlags(&free_again, cudaEventDisableTiming)))
+    if (!ecd_cuda_queue(be, ECD_QUEUE_DECODE) ||
+        !ecd_cuda_went(be, "an event", cudaEventCreateWithFlags(&free_again, cudaEventDisableTiming)))
         return false;
     cuda->free_again = free_again;
     return true;
@@ -46,84 +49,147 @@ void ecd_cuda_decode_close(ecd_cuda_backend *cuda)
 {
     if (cuda->free_again)
         cudaEventDestroy((cudaEvent_t)cuda->free_again);
-    if (cuda->decode_stream) {
-        cudaStreamSynchronize((cudaStream_t)cuda->decode_stream);
-        cudaStreamDestroy((cudaStream_t)cuda->decode_stream);
+}
+
+// ---- what a plan takes
+
+// The containers among the parts, opened on the host.
+typedef struct opened {
+    ecf8_view *views;
+    ecd_ecf8_part *parts;
+    int count, groups;
+    size_t copied_bytes, image_bytes; // copied: of all parts that are not elsewhere
+} opened;
+
+static void close_parts(opened *o)
+{
+    free(o->views);
+    free(o->parts);
+}
+
+static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, bool there, opened *o)
+{
+    *o = (opened){.views = calloc((size_t)count + 1, sizeof *o->views), .parts = calloc((size_t)count + 1, sizeof *o->parts)};
+    if (!o->views || !o->parts) {
+        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
+        return false;
     }
-}
-
-static size_t rounded(uint64_t bytes)
-{
-    return ((size_t)bytes + ECD_ECF8_BLOB_ALIGN - 1) / ECD_ECF8_BLOB_ALIGN * ECD_ECF8_BLOB_ALIGN;
-}
-
-// Lays the blobs out in device memory and makes the plan over them; copies all there.
-static bool fill(ecd_backend *be, ecd_decode_plan *p, const ecd_decode_part *from, int count, ecf8_view *views,
-                 ecd_ecf8_part *parts)
-{
-    ecd_diag diag = {0};
-    size_t blobs = 0, at = 0;
     for (int i = 0; i < count; i++) {
-        if (ecf8_open(from[i].blob, from[i].blob_bytes, &views[i], NULL) != ECF8_OK) {
+        if (!there && !from[i].there)
+            o->copied_bytes += ecd_decode_part_bytes(&from[i]);
+        if (from[i].group) {
+            o->groups++;
+            continue;
+        }
+        ecf8_view *view = &o->views[o->count];
+        if (ecf8_open(from[i].blob, from[i].blob_bytes, view, NULL) != ECF8_OK) {
             ecd_backend_fail(be, ECD_DATA, "decoding: a container that does not open");
             return false;
         }
-        parts[i] = (ecd_ecf8_part){.view = &views[i], .tile_count = ecd_ecf8_tile_count(&views[i]),
-                                   .out_bytes_at = from[i].out_offset_bytes};
-        blobs += rounded(from[i].blob_bytes);
+        o->parts[o->count++] = (ecd_ecf8_part){
+            .view = view, .tile_count = ecd_ecf8_tile_count(view), .out_bytes_at = from[i].out_offset_bytes};
     }
-    size_t image_bytes = ecd_ecf8_plan_bytes(parts, (uint32_t)count);
-    void *image = aligned_alloc(64, rounded(image_bytes + 1));
-    bool good = image_bytes && image;
-    p->plan.image = image;
-    if (!good)
-        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: %zu bytes for a plan to decode", image_bytes);
-    // A block's status words are fewer than the bytes of its entry in the image.
-    p->size_bytes = blobs + 2 * rounded(image_bytes) + ECD_ECF8_BLOB_ALIGN;
-    p->memory = good ? ecd_cuda_alloc(be, p->size_bytes) : NULL;
-    good = p->memory;
-    for (int i = 0; good && i < count; i++) {
-        char *to = (char *)p->memory + at;
-        parts[i].device_blob = to;
-        ecd_cuda_upload(be, to, from[i].blob, from[i].blob_bytes);
-        at += rounded(from[i].blob_bytes);
+    o->image_bytes = o->count ? ecd_ecf8_plan_bytes(o->parts, (uint32_t)o->count) : 0;
+    if (o->count && !o->image_bytes)
+        ecd_backend_fail(be, ECD_DATA, "decoding: containers of too many tiles");
+    return !o->count || o->image_bytes;
+}
+
+// A block's status words are fewer than the bytes of its entry in the image.
+static size_t plan_bytes(const opened *o)
+{
+    return o->copied_bytes + 2 * ecd_decode_rounded(o->image_bytes) +
+           ecd_decode_rounded((size_t)(o->groups + 1) * sizeof(uint32_t));
+}
+
+uint64_t ecd_cuda_decode_bytes(ecd_backend *be, const ecd_decode_part *parts, int count, bool there)
+{
+    opened o;
+    uint64_t bytes = open_parts(be, parts, count, there, &o) ? plan_bytes(&o) : 0;
+    close_parts(&o);
+    return bytes;
+}
+
+// ---- making one
+
+// Copies a part to *at in the plan's memory, unless it is elsewhere. Where it then is.
+static char *place_part(ecd_backend *be, const ecd_decode_part *part, char **at)
+{
+    char *there = part->there ? (char *)(uintptr_t)part->there : *at;
+    for (int i = 0; !part->there && i < ecd_decode_part_pieces(part); i++) {
+        ecf8_published_buffer piece = ecd_decode_part_piece(part, i);
+        ecd_cuda_upload(be, *at, piece.data, piece.bytes);
+        *at += ecd_decode_rounded(piece.bytes);
     }
-    if (good && ecd_ecf8_plan_make(parts, (uint32_t)count, ECF8_FORM_NATIVE, image, image_bytes, &p->plan,
-                                   &diag)) {
-        p->plan.image = image;
+    return there;
+}
+
+static void describe_group(const ecd_decode_part *part, const char *there, group *out)
+{
+    *out = (group){.view = *part->group, .out_at = part->out_offset_bytes};
+    for (int i = 0; i < ECF8_PUBLISHED_PARTS; i++) {
+        out->pieces[i] = there;
+        there += ecd_decode_rounded(ecd_decode_part_piece(part, i).bytes);
+    }
+}
+
+static bool make_image(ecd_backend *be, ecd_decode_plan *p, const opened *o, void *to)
+{
+    ecd_diag diag = {0};
+    void *image = aligned_alloc(ECD_DECODE_ALIGN, ecd_decode_rounded(o->image_bytes));
+    if (!image)
+        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: %zu bytes for a plan to decode", o->image_bytes);
+    else if (ecd_ecf8_plan_make(o->parts, (uint32_t)o->count, ECF8_FORM_NATIVE, image, o->image_bytes, &p->plan, &diag))
         ecd_backend_fail(be, diag.status, "%s", diag.what);
-        good = false;
+    else
+        ecd_cuda_upload(be, to, image, p->plan.image_bytes);
+    p->plan.image = image;
+    p->image = to;
+    return ecd_backend_ok(be);
+}
+
+static bool fill(ecd_backend *be, ecd_decode_plan *p, const ecd_decode_part *from, int count, const opened *o)
+{
+    p->size_bytes = plan_bytes(o);
+    p->memory = ecd_cuda_alloc(be, p->size_bytes);
+    char *at = p->memory;
+    for (int i = 0; p->memory && i < count; i++) {
+        const char *there = place_part(be, &from[i], &at);
+        if (from[i].group) {
+            p->numbers[o->count + p->group_count] = i;
+            describe_group(&from[i], there, &p->groups[p->group_count++]);
+        } else {
+            p->numbers[p->containers] = i;
+            o->parts[p->containers++].device_blob = there;
+        }
     }
-    if (good) {
-        p->image = (char *)p->memory + blobs;
-        p->status = (uint32_t *)(void *)((char *)p->memory + blobs + rounded(image_bytes));
-        p->host_status = malloc((size_t)p->plan.status_count * sizeof *p->host_status);
-        ecd_cuda_upload(be, (char *)p->memory + blobs, image, p->plan.image_bytes);
-    }
-    return good && ecd_backend_ok(be);
+    p->plan.status_count = 1;
+    if (!p->memory || (o->count && !make_image(be, p, o, at)))
+        return false;
+    p->status = (uint32_t *)(void *)(at + ecd_decode_rounded(o->image_bytes));
+    size_t words = (size_t)p->plan.status_count + (size_t)p->group_count;
+    p->host_status = malloc(words * sizeof *p->host_status);
+    if (!p->host_status)
+        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
+    return ecd_backend_ok(be);
 }
 
 ecd_decode_plan *ecd_cuda_decode_prepare(ecd_backend *be, const ecd_decode_part *parts, int count)
 {
-    if (!ecd_backend_ok(be) || !make_stream(be))
+    opened o = {0};
+    if (!ecd_backend_ok(be) || !make_event(be))
         return NULL;
     ecd_decode_plan *p = calloc(1, sizeof *p);
-    ecf8_view *views = calloc((size_t)count, sizeof *views);
-    ecd_ecf8_part *there = calloc((size_t)count, sizeof *there);
-    bool good = p && views && there;
+    bool good = p && (p->groups = calloc((size_t)count + 1, sizeof *p->groups)) &&
+                (p->numbers = calloc((size_t)count + 1, sizeof *p->numbers));
     if (!good)
         ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
-    good = good && fill(be, p, parts, count, views, there) &&
-           runtime(be, "an event", cudaEventCreateWithFlags(&p->done, cudaEventDisableTiming));
-    if (good && !p->host_status) {
-        ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
-        good = false;
-    }
-    if (good)
+    good = good && open_parts(be, parts, count, false, &o) && fill(be, p, parts, count, &o) &&
+           ecd_cuda_went(be, "an event", cudaEventCreateWithFlags(&p->done, cudaEventDisableTiming));
+    close_parts(&o);
+    if (good) {
         ecd_cuda_of(be)->held_bytes += p->size_bytes;
-    free(views);
-    free(there);
-    if (!good && p) {
+    } else if (p) {
         p->size_bytes = 0;
         ecd_cuda_decode_free(be, p);
         p = NULL;
@@ -135,40 +201,63 @@ void ecd_cuda_decode_free(ecd_backend *be, ecd_decode_plan *p)
 {
     if (!p)
         return;
-    if (ecd_cuda_of(be)->decode_stream)
-        cudaStreamSynchronize((cudaStream_t)ecd_cuda_of(be)->decode_stream);
+    if (ecd_cuda_of(be)->queues[ECD_QUEUE_DECODE])
+        cudaStreamSynchronize((cudaStream_t)ecd_cuda_of(be)->queues[ECD_QUEUE_DECODE]);
     if (p->done)
         cudaEventDestroy(p->done);
     ecd_cuda_of(be)->held_bytes -= p->size_bytes;
     ecd_cuda_free(be, p->memory);
     free(p->host_status);
     free(p->plan.image);
+    free(p->groups);
+    free(p->numbers);
     free(p);
 }
 
-// The part that the launch found damaged, or -1.
+// ---- using it
+
+static cudaError_t launch(const ecd_decode_plan *p, void *out, bool verify, cudaStream_t stream)
+{
+    uint32_t *group_status = p->status + p->plan.status_count;
+    cudaError_t error = cudaMemsetAsync(p->status, 0, sizeof *p->status, stream);
+    if (!error && p->containers)
+        error = (cudaError_t)ecd_ecf8_decode(&p->plan, p->image, out, p->status, verify, stream);
+    if (!error && p->group_count)
+        error = cudaMemsetAsync(group_status, 0, (size_t)p->group_count * sizeof *group_status, stream);
+    for (int i = 0; !error && i < p->group_count; i++)
+        error = (cudaError_t)ecd_ecf8_published_decode(&p->groups[i].view, p->groups[i].pieces, ECF8_FORM_NATIVE,
+                                                       (char *)out + p->groups[i].out_at, group_status + i, stream);
+    return error;
+}
+
+// The part that the launches found damaged, or -1.
 static int fault_of(ecd_backend *be, ecd_decode_plan *p, cudaStream_t stream)
 {
-    size_t bytes = (size_t)p->plan.status_count * sizeof *p->host_status;
+    size_t words = (size_t)p->plan.status_count + (size_t)p->group_count;
     uint32_t part = 0;
     uint64_t tile = 0;
-    if (!runtime(be, "copying from the device",
-                 cudaMemcpyAsync(p->host_status, p->status, bytes, cudaMemcpyDeviceToHost, stream)) ||
-        !runtime(be, "decoding", cudaStreamSynchronize(stream)))
+    if (!ecd_cuda_went(be, "copying from the device",
+                 cudaMemcpyAsync(p->host_status, p->status, words * sizeof *p->host_status, cudaMemcpyDeviceToHost,
+                                 stream)) ||
+        !ecd_cuda_went(be, "decoding", cudaStreamSynchronize(stream)))
         return -1;
-    return ecd_ecf8_first_fault(&p->plan, p->host_status, &part, &tile) == ECF8_OK ? -1 : (int)part;
+    if (p->containers && ecd_ecf8_first_fault(&p->plan, p->host_status, &part, &tile) != ECF8_OK)
+        return p->numbers[part];
+    for (int i = 0; i < p->group_count; i++)
+        if (p->host_status[p->plan.status_count + (uint64_t)i] != ECF8_OK)
+            return p->numbers[p->containers + i];
+    return -1;
 }
 
 int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *p, void *out, bool verify)
 {
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
-    cudaStream_t main = (cudaStream_t)cuda->stream, stream = (cudaStream_t)cuda->decode_stream;
+    cudaStream_t main = (cudaStream_t)cuda->stream, stream = (cudaStream_t)cuda->queues[ECD_QUEUE_DECODE];
     if (!ecd_backend_ok(be) ||
-        !runtime(be, "ordering streams", cudaEventRecord((cudaEvent_t)cuda->free_again, main)) ||
-        !runtime(be, "ordering streams", cudaStreamWaitEvent(stream, (cudaEvent_t)cuda->free_again, 0)) ||
-        !runtime(be, "decoding", cudaMemsetAsync(p->status, 0, sizeof *p->status, stream)) ||
-        !runtime(be, "decoding", (cudaError_t)ecd_ecf8_decode(&p->plan, p->image, out, p->status, verify, stream)) ||
-        !runtime(be, "ordering streams", cudaEventRecord(p->done, stream)))
+        !ecd_cuda_went(be, "ordering streams", cudaEventRecord((cudaEvent_t)cuda->free_again, main)) ||
+        !ecd_cuda_went(be, "ordering streams", cudaStreamWaitEvent(stream, (cudaEvent_t)cuda->free_again, 0)) ||
+        !ecd_cuda_went(be, "decoding", launch(p, out, verify, stream)) ||
+        !ecd_cuda_went(be, "ordering streams", cudaEventRecord(p->done, stream)))
         return -1;
     return verify ? fault_of(be, p, stream) : -1;
 }
@@ -176,5 +265,5 @@ int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *p, void *out, bool verify)
 void ecd_cuda_decode_join(ecd_backend *be, ecd_decode_plan *p)
 {
     if (ecd_backend_ok(be))
-        runtime(be, "ordering streams", cudaStreamWaitEvent((cudaStream_t)ecd_cuda_of(be)->stream, p->done, 0));
+        ecd_cuda_went(be, "ordering streams", cudaStreamWaitEvent((cudaStream_t)ecd_cuda_of(be)->stream, p->done, 0));
 }

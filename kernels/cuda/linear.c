@@ -57,20 +57,47 @@ typedef struct place {
     int64_t sums_stride;
 } place;
 
-static bool reserve(const job *j, place *at)
+static int64_t sums_stride(const ecd_weight *w)
+{
+    return (w->rows + 3) / 4 * 4;
+}
+
+// Bytes of scratch, and what of them is for what.
+typedef struct need {
+    size_t w, x, sums;
+} need;
+
+static size_t measure(const job *j, need *out)
 {
     const ecd_linear *op = j->op;
-    at->sums_stride = (op->w->rows + 3) / 4 * 4;
-    size_t w = j->lends_w ? 0 : ecd_cuda_piece(op->w->rows, j->cols, j->act_bytes);
-    size_t x = j->lends_x ? 0 : ecd_cuda_piece(op->rows, j->cols, j->act_bytes);
-    size_t sums = j->direct ? 0 : ecd_cuda_piece(op->rows, at->sums_stride, sizeof(float));
-    at->workspace = ecd_cuda_scratch(j->be, ECD_CUBLASLT_WORKSPACE + w + x + sums);
+    out->w = j->lends_w ? 0 : ecd_cuda_piece(op->w->rows, j->cols, j->act_bytes);
+    out->x = j->lends_x ? 0 : ecd_cuda_piece(op->rows, j->cols, j->act_bytes);
+    out->sums = j->direct ? 0 : ecd_cuda_piece(op->rows, sums_stride(op->w), sizeof(float));
+    return ECD_CUBLASLT_WORKSPACE + out->w + out->x + out->sums;
+}
+
+static bool reserve(const job *j, place *at)
+{
+    need n;
+    at->sums_stride = sums_stride(j->op->w);
+    at->workspace = ecd_cuda_scratch(j->be, measure(j, &n));
     if (!at->workspace)
         return false;
     at->w = at->workspace + ECD_CUBLASLT_WORKSPACE;
-    at->x = at->w + w;
-    at->sums = (float *)(void *)(at->x + x);
+    at->x = at->w + n.w;
+    at->sums = (float *)(void *)(at->x + n.x);
     return true;
+}
+
+// Of an operation whose sums are not written where they belong.
+uint64_t ecd_cuda_linear_scratch(ecd_backend *be, const ecd_weight *w, int64_t rows)
+{
+    need n;
+    ecd_weight aligned_w = *w;
+    aligned_w.data = NULL;
+    const ecd_linear op = {.w = &aligned_w, .pictures = 1, .rows = rows, .epilogue = ECD_EPILOGUE_SILU};
+    const job j = job_of(be, &op);
+    return measure(&j, &n);
 }
 
 static void multiply(const job *j, const place *at, int64_t picture)

@@ -53,7 +53,7 @@ static ecd_status prepare(bench *b, uint64_t rows, ecf8_bench_kind kind, uint64_
     if (!status && !blob)
         status = ecd_fail(diag, ECD_DATA, "weights that do not compress");
     if (!status && b->from && b->to) {
-        ecd_decode_part part = {blob, *blob_bytes, 0};
+        ecd_decode_part part = {.blob = blob, .blob_bytes = *blob_bytes};
         b->be->ops->upload(b->be, b->from, weights, b->bytes);
         b->plan = b->be->ops->decode_prepare(b->be, &part, 1);
         if (b->plan && b->be->ops->decode(b->be, b->plan, b->to, true) >= 0)

@@ -41,8 +41,11 @@ void emu_set_order(emu_order order, uint32_t seed);
 // blocks talk through device memory turn the check between blocks off.
 void emu_check_races(bool within_blocks, bool between_blocks);
 
-// The Nth cudaMalloc from now on (1: the next) and all after it fail; 0: none.
+// The Nth cudaMalloc, of host memory too, from now on (1: the next) and all after it fail; 0: none.
 void emu_fail_allocation(uint64_t nth);
+// The Nth launch from now on (1: the next) ends in a fault, which stays as on a device, until emu_clear; 0: none.
+void emu_fail_launch(uint64_t nth);
+void emu_forget_peak(void);
 
 // So much time passes on the device, as its events tell it: nothing else takes any.
 void emu_pass_time(double ms);
@@ -54,6 +57,8 @@ typedef struct emu_counts {
     uint64_t launches, blocks, barriers, collectives, accesses;
     uint64_t allocations, device_bytes; // now
     uint64_t graph_launches;
+    uint64_t peak_bytes;                // of the device, at most since emu_forget_peak
+    uint64_t pinned;                    // pieces of pinned host memory, now
     uint64_t objects;                   // streams, events, graphs and what was instantiated of them, now
 } emu_counts;
 emu_counts emu_counted(void);

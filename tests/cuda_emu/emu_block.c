@@ -374,6 +374,8 @@ void emu_launch(const char *name, const void *kernel, emu_xyz grid, emu_xyz bloc
         note("a grid of %u x %u x %u blocks", grid.x, grid.y, grid.z);
     else if (!threads || threads > EMU_MAX_THREADS || block.z > 64)
         note("a block of %u x %u x %u threads", block.x, block.y, block.z);
+    else if (emu_launch_fails())
+        note("the launch that was to fail");
     else if (!emu_shared_allowed(kernel, shared_bytes))
         note("%zu bytes of shared memory that cudaFuncSetAttribute did not allow", shared_bytes);
     if (run.failed) {

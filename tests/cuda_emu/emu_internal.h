@@ -64,5 +64,6 @@ int emu_capture(void (*run)(void *), const void *arguments, size_t bytes); // so
 int emu_note_error(int error); // for cudaGetLastError; returns it, or the fault of an earlier kernel
 
 bool emu_shared_allowed(const void *kernel, size_t bytes);
+bool emu_launch_fails(void);
 
 #endif

@@ -11,7 +11,7 @@
 enum { MAX_KERNELS = 256, RECORDED_BYTES = 64 << 20 };
 
 static cudaError_t last_error;
-static uint64_t fail_at;
+static uint64_t fail_at, fail_launch_at;
 static int device_count = 1;
 static struct {
     const void *kernel;
@@ -54,6 +54,21 @@ void emu_pass_time(double ms)
 void emu_fail_allocation(uint64_t nth)
 {
     fail_at = nth;
+}
+
+void emu_fail_launch(uint64_t nth)
+{
+    fail_launch_at = nth;
+}
+
+bool emu_launch_fails(void)
+{
+    return fail_launch_at && --fail_launch_at == 0;
+}
+
+void emu_forget_peak(void)
+{
+    emu_count.peak_bytes = emu_count.device_bytes;
 }
 
 void emu_set_device_count(int count)
@@ -126,6 +141,8 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     emu_regions = r;
     emu_count.allocations++;
     emu_count.device_bytes += bytes;
+    if (emu_count.device_bytes > emu_count.peak_bytes)
+        emu_count.peak_bytes = emu_count.device_bytes;
     *out = r->base;
     return result(cudaSuccess);
 }
@@ -173,6 +190,7 @@ cudaError_t cudaMallocHost(void **out, size_t bytes)
         return result(cudaErrorMemoryAllocation);
     }
     *out = malloc(bytes ? bytes : 1);
+    emu_count.pinned += *out != NULL;
     return result(*out ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
@@ -181,8 +199,45 @@ cudaError_t cudaFreeHost(void *p)
     cudaError_t refused = outside_captures();
     if (refused)
         return refused;
+    emu_count.pinned -= p != NULL;
     free(p);
     return result(cudaSuccess);
+}
+
+// The one pool, of which each allocation is given back at once.
+struct emu_pool {
+    uint64_t threshold;
+};
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device)
+{
+    static struct emu_pool only;
+    *pool = &only;
+    return result(device >= 0 && device < device_count ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    if (!pool || attribute != cudaMemPoolAttrReleaseThreshold)
+        return result(cudaErrorInvalidValue);
+    memcpy(&pool->threshold, value, sizeof pool->threshold);
+    return result(cudaSuccess);
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    bool high = attribute == cudaMemPoolAttrUsedMemHigh || attribute == cudaMemPoolAttrReservedMemHigh;
+    uint64_t bytes = attribute == cudaMemPoolAttrReleaseThreshold ? pool->threshold
+                     : high                                       ? emu_count.peak_bytes
+                                                                  : emu_count.device_bytes;
+    memcpy(value, &bytes, sizeof bytes);
+    return result(cudaSuccess);
+}
+
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t keep_bytes)
+{
+    (void)keep_bytes;
+    return result(pool ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 // Device memory must hold all the bytes; host memory is for the sanitizers.

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "kernels/cuda/ecf8_decode.h"
+#include "kernels/cuda/ecf8_published.h"
 #include "tests/cuda_fake/device_none.h"
 #include "tests/cuda_fake/fake.h"
 
@@ -76,6 +77,52 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
 {
     (void)p, (void)value, (void)bytes, (void)stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+    *out = malloc(bytes);
+    return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    free(p);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    *free_bytes = *total_bytes = (size_t)80 << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device)
+{
+    *pool = (cudaMemPool_t)(void *)&objects[3];
+    return device ? cudaErrorInvalidDevice : cudaSuccess;
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    return pool && attribute == cudaMemPoolAttrReleaseThreshold && value ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    memset(value, 0, sizeof(uint64_t));
+    return pool && attribute ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t keep_bytes)
+{
+    return pool && !keep_bytes ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = 0;
     return cudaSuccess;
 }
 
@@ -319,5 +366,12 @@ size_t ecd_cuda_group_measure_bytes(const ecd_group_norm *op)
 int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream)
 {
     (void)plan, (void)image, (void)out, (void)status, (void)checksums, (void)stream;
+    return cudaErrorInvalidValue;
+}
+
+int ecd_ecf8_published_decode(const ecf8_published *group, const void *const parts[ECF8_PUBLISHED_PARTS], ecf8_form form,
+                              void *out, uint32_t *status, void *stream)
+{
+    (void)group, (void)parts, (void)form, (void)out, (void)status, (void)stream;
     return cudaErrorInvalidValue;
 }

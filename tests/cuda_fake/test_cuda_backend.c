@@ -257,7 +257,7 @@ static void test_decode(void **state)
         make_weights(dtypes[i], raw + i * ROOM);
         expect_ok(ecd_coded_encode(dtypes[i], raw + i * ROOM, WEIGHTS, 200, 200, &blobs[i], &sizes[i], &diag), &diag);
         assert_non_null(blobs[i]);
-        parts[i] = (ecd_decode_part){blobs[i], sizes[i], (size_t)i * ROOM};
+        parts[i] = (ecd_decode_part){.blob = blobs[i], .blob_bytes = sizes[i], .out_offset_bytes = (size_t)i * ROOM};
     }
     uint8_t *there = be->ops->alloc(be, 2 * ROOM);
     be->ops->upload(be, there, out, 2 * ROOM);

@@ -1,11 +1,11 @@
 # The cuda backend without a GPU: its kernels on the emulator, its host code against fakes of cuBLASLt and cuDNN.
 if(TARGET ecd_cuda_emu)
     set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
-    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/elementwise.cu
-        ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/weights.cu)
+    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_published.cu
+        ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/weights.cu)
     set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
         ${cuda_dir}/ecf8_plan.c
-        ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/ops.c
+        ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
         ${cuda_dir}/sequence.c ${cuda_dir}/timing.c)
     ecd_emulated_kernels(ecd_cuda_kernels_emulated ${cuda_kernels})
     add_library(ecd_cuda_host_emulated STATIC ${cuda_host} cuda_fake/fake.c cuda_fake/cublaslt_fake.c
@@ -38,6 +38,18 @@ if(TARGET ecd_cuda_emu)
 
     ecd_test(test_cuda_backend SOURCES cuda_fake/test_cuda_backend.c LINK ecd_pipeline)
     ecd_cuda_program(test_cuda_backend ecd_cuda_kernels_unchecked)
+
+    ecd_test(test_cuda_store SOURCES cuda_fake/test_cuda_store.c LINK ecd_pipeline)
+    ecd_cuda_program(test_cuda_store ecd_cuda_kernels_unchecked)
+
+    # The program as a user meets it where there is a device.
+    add_executable(ecdit_emulated ${PROJECT_SOURCE_DIR}/app/main.c cuda_fake/backend.c cuda_fake/program_faults.c)
+    target_include_directories(ecdit_emulated PRIVATE ${PROJECT_SOURCE_DIR})
+    target_link_libraries(ecdit_emulated PRIVATE ecd_app)
+    ecd_cuda_program(ecdit_emulated ecd_cuda_kernels_unchecked)
+    add_test(NAME cli_device
+        COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cli/run.sh $<TARGET_FILE:ecdit_emulated> ${CMAKE_CURRENT_SOURCE_DIR}/cli/device.case)
+    set_tests_properties(cli_device PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
 
     # What whole models ask of the libraries, by sizes alone: no emulator, no device memory that can be read.
     set_source_files_properties(cuda_fake/device_none.c PROPERTIES COMPILE_OPTIONS -Wno-unused-parameter)

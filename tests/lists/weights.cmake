@@ -7,6 +7,7 @@ ecd_test(test_model_folder unit/test_model_folder.c LIBS ecd_weights)
 ecd_test(test_store unit/test_store.c unit/store_model.c LIBS ecd_weights)
 ecd_test(test_store_budget unit/test_store_budget.c unit/store_model.c LIBS ecd_weights)
 target_link_options(test_store_budget PRIVATE -Wl,--wrap=pread) # a disk that fails
+ecd_test(test_store_device unit/test_store_device.c unit/lazy_device.c unit/store_model.c LIBS ecd_weights)
 ecd_test(test_plan unit/test_plan.c LIBS ecd_weights)
 ecd_test(test_memory unit/test_memory.c LIBS ecd_base)
 ecd_test(test_compress unit/test_compress.c unit/torch_writer.c LIBS ecd_weights)

@@ -97,13 +97,20 @@ int tear_down_model(void **state)
 
 ecd_status open_store(const char *folder, ecd_store_options options, bool first_resident, opened *o, ecd_diag *diag)
 {
-    ecd_block_spec blocks[BLOCKS];
+    ecd_backend *be = NULL;
     ecd_backend_options backend = {.name = "ref", .threads = 1};
+    assert_int_equal(ecd_backend_open(&backend, &be, diag), ECD_OK);
+    return open_store_on(be, folder, options, first_resident, o, diag);
+}
+
+ecd_status open_store_on(ecd_backend *be, const char *folder, ecd_store_options options, bool first_resident, opened *o,
+                         ecd_diag *diag)
+{
+    ecd_block_spec blocks[BLOCKS];
     for (int b = 0; b < BLOCKS; b++)
         blocks[b] = (ecd_block_spec){.prefix = prefixes[b], .tensors = specs, .count = SPECS};
     blocks[0].resident = first_resident;
-    *o = (opened){0};
-    assert_int_equal(ecd_backend_open(&backend, &o->be, diag), ECD_OK);
+    *o = (opened){.be = be};
     ecd_status status = ecd_checkpoint_open(folder, &o->cp, diag);
     return status ? status : ecd_store_open(o->cp, o->be, blocks, BLOCKS, &options, &o->store, diag);
 }

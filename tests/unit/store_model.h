@@ -25,6 +25,9 @@ int set_up_model(void **state);
 int tear_down_model(void **state);
 
 // What was opened must be closed whatever the status.
+// With the backend that is given, which close_store closes, or with ref.
+ecd_status open_store_on(ecd_backend *be, const char *folder, ecd_store_options options, bool first_resident, opened *o,
+                         ecd_diag *diag);
 ecd_status open_store(const char *folder, ecd_store_options options, bool first_resident, opened *o, ecd_diag *diag);
 void close_store(opened *o);
 

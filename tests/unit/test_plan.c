@@ -20,8 +20,8 @@ static problem make(int count, bool coded, uint64_t room)
     problem p = {.request = {.count = count, .room_bytes = room, .threads = 2, .products = 2e11}};
     p.request.rates = (ecd_rates){.decode = 1.5e9, .read = 0.4e9, .multiply = 1e11};
     for (int i = 0; i < count; i++)
-        p.blocks[i] = coded ? (ecd_block_size){24 * MB, 20 * MB, 24 * MB, 20 * MB, 24 * MB, 20 * MB}
-                            : (ecd_block_size){24 * MB, 0, 0, 24 * MB, 0, 24 * MB};
+        p.blocks[i] = coded ? (ecd_block_size){24 * MB, 20 * MB, 24 * MB, 20 * MB, 24 * MB, 20 * MB, 0}
+                            : (ecd_block_size){24 * MB, 0, 0, 24 * MB, 0, 24 * MB, 0};
     return p;
 }
 
@@ -139,7 +139,7 @@ static void mixed_blocks(void **state)
         for (int i = 0; i < p.request.count; i++) {
             ecd_block_size *b = &p.blocks[i];
             uint64_t size = (uint64_t)(1 + rand() % 30) * MB;
-            *b = (ecd_block_size){size, size / 2, size, size / 2 + 8192, size, size / 2};
+            *b = (ecd_block_size){size, size / 2, size, size / 2 + 8192, size, size / 2, (uint64_t)(rand() % 2) * size / 100};
             b->coded_bytes = rand() % 4 ? b->coded_bytes : 0;
             b->slot_bytes = rand() % 4 ? b->slot_bytes : 0;
         }
