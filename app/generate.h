@@ -15,7 +15,7 @@ enum { ECD_GENERATE_MAX_PICTURES = ECD_RECIPE_MAX_IMAGES, ECD_GENERATE_BATCH = 8
 
 extern const char *const ecd_weights_names[];  // "auto", "ecf8", "raw": as ecd_weights_mode counts
 extern const char *const ecd_backend_names[];  // "auto", "ref", "cpu", "cuda"
-extern const char *const ecd_compute_names[];  // "auto", "f32", "bf16": as ecd_compute counts
+extern const char *const ecd_compute_names[];  // "auto", "f32", "bf16", "fp8": as ecd_compute counts
 
 // The command line (and the recipe under it), borrowed from argv.
 typedef struct ecd_settings {

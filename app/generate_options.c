@@ -9,7 +9,7 @@
 
 const char *const ecd_weights_names[] = {"auto", "ecf8", "raw", NULL};
 const char *const ecd_backend_names[] = {"auto", "ref", "cpu", "cuda", NULL};
-const char *const ecd_compute_names[] = {"auto", "f32", "bf16", NULL};
+const char *const ecd_compute_names[] = {"auto", "f32", "bf16", "fp8", NULL};
 static const char *const fit_names[] = {"scale", "crop", NULL}; // as ecd_image_fit counts
 static const double default_strength = 0.6;                     // FluxImg2ImgPipeline's
 

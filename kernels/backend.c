@@ -12,8 +12,8 @@ static ecd_status check_options(const ecd_backend_options *options, ecd_diag *di
     if (options->threads < 0 || options->threads > ECD_THREADS_MAX)
         return ecd_fail(diag, ECD_USAGE, "threads is %d, expected 1 to %d, or 0 for all", options->threads,
                         ECD_THREADS_MAX);
-    if ((unsigned)options->compute > ECD_COMPUTE_BF16)
-        return ecd_fail(diag, ECD_USAGE, "compute type %d, expected auto, f32 or bf16", (int)options->compute);
+    if ((unsigned)options->compute > ECD_COMPUTE_FP8)
+        return ecd_fail(diag, ECD_USAGE, "compute type %d, expected auto, f32, bf16 or fp8", (int)options->compute);
     return ECD_OK;
 }
 

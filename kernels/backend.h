@@ -21,6 +21,7 @@ typedef enum ecd_compute {
     ECD_COMPUTE_AUTO = 0, // bf16 where the machine multiplies it faster, f32 otherwise
     ECD_COMPUTE_F32,
     ECD_COMPUTE_BF16,
+    ECD_COMPUTE_FP8, // bf16, but that weights in E4M3 meet activations in E4M3: on devices of compute capability 8.9, if asked for
 } ecd_compute;
 
 // How the scales of a weight apply. A weight's value is its stored value times its scale.
@@ -273,7 +274,7 @@ struct ecd_backend {
     const ecd_backend_ops *ops;
     const char *name;    // "ref", "cpu", "cuda"
     const char *detail;  // what does the work: "oneDNN 3.2, avx2, f32"
-    ecd_compute compute; // F32 or BF16
+    ecd_compute compute; // never AUTO
     size_t act_bytes;    // 4 or 2
     int threads;
     bool host_memory;    // its memory is host memory: the store may write into it and lend it views of mapped files

@@ -117,6 +117,9 @@ static ecd_backend_ops level_ops(ecd_cpu_level level)
 
 ecd_status ecd_cpu_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
 {
+    if (options->compute == ECD_COMPUTE_FP8)
+        return ecd_fail(diag, ECD_USAGE,
+                        "backend cpu does not compute in fp8, which takes backend cuda and a GPU of compute capability 8.9");
     ecd_cpu_backend *cpu = calloc(1, sizeof *cpu);
     void *tables = malloc(ECF8_DECODER_MAX_BYTES);
     if (!cpu || !tables) {

@@ -107,13 +107,24 @@ static ecd_choice_key key_of(const ecd_cublaslt *lt, const ecd_cublaslt_product 
     return (ecd_choice_key){.library = "cublaslt",
                             .version = ecd_cublaslt_version(lt),
                             .shape = {p->rows, p->cols, p->channels, p->x_stride, p->w_stride, p->out_stride,
-                                      p->narrow | p->out_narrow << 1 | p->add << 2 | (p->bias != NULL) << 3}};
+                                      p->out_narrow | p->add << 1 | (p->bias != NULL) << 2 | (int64_t)p->operands << 3}};
+}
+
+// Pointers that the descriptor holds.
+static int point(const ecd_cublaslt *lt, const ecd_cublaslt_product *p, const plan *to)
+{
+    int error = p->bias ? lt->call.desc_set(to->desc, ECD_LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) : 0;
+    if (!error && p->x_scale)
+        error = lt->call.desc_set(to->desc, ECD_LT_DESC_B_SCALE_POINTER, &p->x_scale, sizeof p->x_scale);
+    return error;
 }
 
 static int describe(const ecd_cublaslt *lt, const ecd_cublaslt_product *p, plan *to)
 {
     const ecd_lt_calls *c = &lt->call;
-    int type = p->narrow ? ECD_LT_R_16BF : ECD_LT_R_32F, out_type = p->out_narrow ? ECD_LT_R_16BF : ECD_LT_R_32F;
+    static const int types[] = {
+        [ECD_CUBLASLT_F32] = ECD_LT_R_32F, [ECD_CUBLASLT_BF16] = ECD_LT_R_16BF, [ECD_CUBLASLT_E4M3] = ECD_LT_R_8F_E4M3};
+    int type = types[p->operands], out_type = p->out_narrow ? ECD_LT_R_16BF : ECD_LT_R_32F;
     int transposed = ECD_LT_OP_T, plain = ECD_LT_OP_N, epilogue = p->bias ? ECD_LT_EPILOGUE_BIAS : ECD_LT_EPILOGUE_DEFAULT;
     uint64_t rows = (uint64_t)p->rows, cols = (uint64_t)p->cols, channels = (uint64_t)p->channels;
     int error;
@@ -125,8 +136,7 @@ static int describe(const ecd_cublaslt *lt, const ecd_cublaslt_product *p, plan 
         (error = c->layout_create(&to->b, type, cols, rows, p->x_stride)) ||
         (error = c->layout_create(&to->d, out_type, channels, rows, p->out_stride)))
         return error;
-    // The heuristic looks at whether there is a bias pointer.
-    return p->bias ? c->desc_set(to->desc, ECD_LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) : ECD_LT_SUCCESS;
+    return point(lt, p, to); // the heuristic looks at whether there are such pointers
 }
 
 // Asks for the candidates of a shape, the best first as far as the library knows.
@@ -273,7 +283,7 @@ void ecd_cublaslt_multiply(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt
     const plan *chosen = plan_of(be, lt, p, workspace, stream);
     if (!chosen)
         return;
-    int error = p->bias ? lt->call.desc_set(chosen->desc, ECD_LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) : 0;
+    int error = point(lt, p, chosen);
     if (!error)
         error = run(lt, chosen, p, &chosen->algorithm, p->out, workspace, stream);
     if (error)

@@ -13,6 +13,7 @@ enum {
     ECD_LT_INVALID_VALUE = 7,
     ECD_LT_R_32F = 0,           // cudaDataType
     ECD_LT_R_16BF = 14,
+    ECD_LT_R_8F_E4M3 = 28,
     ECD_LT_COMPUTE_32F = 68,    // cublasComputeType_t: f32, no TF32
     ECD_LT_OP_N = 0,            // cublasOperation_t
     ECD_LT_OP_T = 1,
@@ -20,6 +21,7 @@ enum {
     ECD_LT_DESC_TRANSB = 4,
     ECD_LT_DESC_EPILOGUE = 7,
     ECD_LT_DESC_BIAS_POINTER = 8,
+    ECD_LT_DESC_B_SCALE_POINTER = 18,
     ECD_LT_EPILOGUE_DEFAULT = 1, // cublasLtEpilogue_t
     ECD_LT_EPILOGUE_BIAS = 4,
     ECD_LT_PREF_MAX_WORKSPACE_BYTES = 1, // cublasLtMatmulPreferenceAttributes_t

@@ -237,17 +237,21 @@ ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda
     *out = NULL;
     struct cudaDeviceProp about;
     ecd_status status = choose_device(&about, diag);
+    if (!status && options->compute == ECD_COMPUTE_FP8 && about.major * 10 + about.minor < 89)
+        status = ecd_fail(diag, ECD_RESOURCE, "backend cuda: %s has compute capability %d.%d, fp8 takes 8.9 or more",
+                          about.name, about.major, about.minor);
     if (status)
         return status;
     ecd_cuda_backend *cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return ecd_fail_memory(diag, sizeof *cuda, "the cuda backend");
     bool narrow = options->compute != ECD_COMPUTE_F32; // tensor cores multiply BF16 on every device that is taken
+    bool fp8 = options->compute == ECD_COMPUTE_FP8;
     cuda->base = (ecd_backend){
         .ops = cuda_ops(cuda),
         .name = "cuda",
         .detail = cuda->text,
-        .compute = narrow ? ECD_COMPUTE_BF16 : ECD_COMPUTE_F32,
+        .compute = fp8 ? ECD_COMPUTE_FP8 : narrow ? ECD_COMPUTE_BF16 : ECD_COMPUTE_F32,
         .act_bytes = narrow ? 2 : 4,
         .threads = options->threads,
         .host_memory = false,
@@ -262,7 +266,7 @@ ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda
     size_t lt = ecd_cublaslt_version(cuda->cublaslt), dnn = ecd_cudnn_version(cuda->cudnn);
     snprintf(cuda->text, sizeof cuda->text, "%.64s, sm_%d%d, cuBLASLt %zu.%zu, cuDNN %zu.%zu, %s", about.name,
              about.major, about.minor, lt / 10000, lt / 100 % 100, dnn / 10000, dnn / 100 % 100,
-             narrow ? "bf16" : "f32");
+             fp8 ? "fp8" : narrow ? "bf16" : "f32");
     *out = &cuda->base;
     return ECD_OK;
 }

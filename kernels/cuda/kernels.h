@@ -40,6 +40,10 @@ const char *ecd_cuda_launch_expand_conv(ecd_cuda_stream *stream, bool narrow, co
 // Rows of activations, `cols` of them from rows x_stride apart to rows out_stride apart, zeros between.
 const char *ecd_cuda_launch_pack_rows(ecd_cuda_stream *stream, bool narrow, const void *x, int64_t rows, int64_t cols,
                                       int64_t x_stride, int64_t out_stride, void *out);
+// quantize.cu: x (BF16, x_stride elements apart) to E4M3, dense: out * *scale is x as near as E4M3 has it, the largest
+// magnitude being 448. cols: a multiple of 8. largest: a word to work in.
+const char *ecd_cuda_launch_quantize(ecd_cuda_stream *stream, const void *x, int64_t rows, int64_t cols, int64_t x_stride,
+                                     void *out, float *scale, uint32_t *largest);
 const char *ecd_cuda_launch_add_rows(ecd_cuda_stream *stream, const ecd_weight *table, const int64_t *device_ids,
                                      int64_t count, float *out);
 

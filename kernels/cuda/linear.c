@@ -10,8 +10,8 @@ enum { ALIGN = ECD_CUBLASLT_ALIGN, DEPTH = 8 }; // input channels come in multip
 typedef struct job {
     ecd_backend *be;
     const ecd_linear *op;
-    bool narrow;
-    size_t act_bytes;
+    bool narrow, fp8; // fp8: both operands in E4M3
+    size_t act_bytes, operand_bytes;
     int64_t cols, x_stride, w_stride, out_stride; // cols: filled up
     bool lends_w, lends_x, direct; // used where they lie; the product writes the output itself
     bool out_narrow;
@@ -26,25 +26,33 @@ static bool aligned(const void *at, int64_t stride, size_t element_bytes)
 static bool says_all(const job *j)
 {
     const ecd_linear *op = j->op;
-    if (op->w->scale_kind == ECD_SCALE_TENSOR || op->w->scale_kind == ECD_SCALE_ROW)
+    if (op->w->scale_kind == ECD_SCALE_TENSOR || op->w->scale_kind == ECD_SCALE_ROW || (j->fp8 && op->bias))
         return false;
     if (op->epilogue == ECD_EPILOGUE_RESIDUAL)
         return !op->gate && !op->bias;
     return op->epilogue == ECD_EPILOGUE_NONE && (!op->bias || !j->out_narrow);
 }
 
+// Types and shapes alone say so, not where a weight lies: the bits must not depend on that.
+static bool takes_fp8(const ecd_backend *be, const ecd_weight *w)
+{
+    return be->compute == ECD_COMPUTE_FP8 && w->dtype == ECD_E4M3 && w->scale_kind != ECD_SCALE_BLOCK &&
+           w->cols % ALIGN == 0 && w->rows % ALIGN == 0;
+}
+
 static job job_of(ecd_backend *be, const ecd_linear *op)
 {
     const ecd_weight *w = op->w;
-    job j = {.be = be, .op = op, .narrow = ecd_cuda_narrow(be), .act_bytes = be->act_bytes};
-    ecd_dtype type = j.narrow ? ECD_BF16 : ECD_F32;
+    job j = {.be = be, .op = op, .narrow = ecd_cuda_narrow(be), .fp8 = takes_fp8(be, w), .act_bytes = be->act_bytes};
+    ecd_dtype type = j.fp8 ? ECD_E4M3 : j.narrow ? ECD_BF16 : ECD_F32;
+    j.operand_bytes = j.fp8 ? 1 : j.act_bytes;
     j.cols = (w->cols + DEPTH - 1) / DEPTH * DEPTH;
     j.x_stride = ecd_stride_or(op->x_stride, w->cols);
     j.out_stride = ecd_stride_or(op->out_stride, w->rows);
     j.out_narrow = j.narrow && !op->out_f32 && op->epilogue != ECD_EPILOGUE_RESIDUAL;
     j.lends_w = w->dtype == type && w->scale_kind != ECD_SCALE_BLOCK && j.cols == w->cols &&
-                aligned(w->data, w->cols, j.act_bytes);
-    j.lends_x = j.cols == w->cols && aligned(op->x, j.x_stride, j.act_bytes);
+                aligned(w->data, w->cols, j.operand_bytes);
+    j.lends_x = !j.fp8 && j.cols == w->cols && aligned(op->x, j.x_stride, j.act_bytes);
     j.direct = says_all(&j) && aligned(op->out, j.out_stride, j.out_narrow ? 2 : 4);
     j.w_stride = j.lends_w ? w->cols : j.cols;
     return j;
@@ -53,7 +61,7 @@ static job job_of(ecd_backend *be, const ecd_linear *op)
 // Where a picture's product reads and writes.
 typedef struct place {
     char *workspace, *w, *x;
-    float *sums;
+    float *sums, *scale; // scale: of x, and a word behind it
     int64_t sums_stride;
 } place;
 
@@ -64,16 +72,17 @@ static int64_t sums_stride(const ecd_weight *w)
 
 // Bytes of scratch, and what of them is for what.
 typedef struct need {
-    size_t w, x, sums;
+    size_t w, x, sums, scale;
 } need;
 
 static size_t measure(const job *j, need *out)
 {
     const ecd_linear *op = j->op;
-    out->w = j->lends_w ? 0 : ecd_cuda_piece(op->w->rows, j->cols, j->act_bytes);
-    out->x = j->lends_x ? 0 : ecd_cuda_piece(op->rows, j->cols, j->act_bytes);
+    out->w = j->lends_w ? 0 : ecd_cuda_piece(op->w->rows, j->cols, j->operand_bytes);
+    out->x = j->lends_x ? 0 : ecd_cuda_piece(op->rows, j->cols, j->operand_bytes);
+    out->scale = j->fp8 ? ecd_cuda_piece(1, 2, sizeof(float)) : 0;
     out->sums = j->direct ? 0 : ecd_cuda_piece(op->rows, sums_stride(op->w), sizeof(float));
-    return ECD_CUBLASLT_WORKSPACE + out->w + out->x + out->sums;
+    return ECD_CUBLASLT_WORKSPACE + out->w + out->x + out->scale + out->sums;
 }
 
 static bool reserve(const job *j, place *at)
@@ -85,7 +94,8 @@ static bool reserve(const job *j, place *at)
         return false;
     at->w = at->workspace + ECD_CUBLASLT_WORKSPACE;
     at->x = at->w + n.w;
-    at->sums = (float *)(void *)(at->x + n.x);
+    at->scale = (float *)(void *)(at->x + n.x);
+    at->sums = (float *)(void *)(at->x + n.x + n.scale);
     return true;
 }
 
@@ -100,19 +110,43 @@ uint64_t ecd_cuda_linear_scratch(ecd_backend *be, const ecd_weight *w, int64_t r
     return measure(&j, &n);
 }
 
+// The weight as the library takes it, for all pictures.
+static void bring_weight(const job *j, const place *at)
+{
+    const ecd_weight *w = j->op->w;
+    if (j->lends_w)
+        return;
+    if (j->fp8)
+        ecd_cuda_copy(j->be, at->w, w->data, (size_t)(w->rows * w->cols));
+    else
+        ecd_cuda_done(j->be, "linear: expanding a weight",
+                      ecd_cuda_launch_expand(ecd_cuda_stream_of(j->be), j->narrow, w, j->cols, at->w));
+}
+
+// A picture's rows as the library takes them.
+static bool bring_rows(const job *j, const place *at, const void *x, ecd_cuda_stream *stream)
+{
+    const ecd_linear *op = j->op;
+    if (j->fp8)
+        return ecd_cuda_done(j->be, "linear: quantising rows",
+                             ecd_cuda_launch_quantize(stream, x, op->rows, j->cols, j->x_stride, at->x, at->scale,
+                                                      (uint32_t *)(void *)(at->scale + 1)));
+    return j->lends_x ||
+           ecd_cuda_done(j->be, "linear: packing rows",
+                         ecd_cuda_launch_pack_rows(stream, j->narrow, x, op->rows, op->w->cols, j->x_stride, j->cols, at->x));
+}
+
 static void multiply(const job *j, const place *at, int64_t picture)
 {
     const ecd_linear *op = j->op;
     ecd_cuda_stream *stream = ecd_cuda_stream_of(j->be);
     int64_t first = picture * op->rows;
     const char *x = (const char *)op->x + (size_t)(first * j->x_stride) * j->act_bytes;
-    if (!j->lends_x &&
-        !ecd_cuda_done(j->be, "linear: packing rows",
-                       ecd_cuda_launch_pack_rows(stream, j->narrow, x, op->rows, op->w->cols, j->x_stride, j->cols,
-                                                 at->x)))
+    if (!bring_rows(j, at, x, stream))
         return;
     ecd_cublaslt_product p = {
-        .narrow = j->narrow,
+        .operands = j->fp8 ? ECD_CUBLASLT_E4M3 : j->narrow ? ECD_CUBLASLT_BF16 : ECD_CUBLASLT_F32,
+        .x_scale = j->fp8 ? at->scale : NULL,
         .out_narrow = j->direct && j->out_narrow,
         .add = j->direct && op->epilogue == ECD_EPILOGUE_RESIDUAL,
         .rows = op->rows,
@@ -141,9 +175,7 @@ void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op)
     place at;
     if (!reserve(&j, &at))
         return;
-    if (!j.lends_w)
-        ecd_cuda_done(be, "linear: expanding a weight",
-                      ecd_cuda_launch_expand(ecd_cuda_stream_of(be), j.narrow, op->w, j.cols, at.w));
+    bring_weight(&j, &at);
     for (int64_t picture = 0; ecd_backend_ok(be) && picture < op->pictures; picture++)
         multiply(&j, &at, picture);
 }

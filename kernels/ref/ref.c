@@ -44,8 +44,9 @@ static const ecd_backend_ops ref_ops = {
 
 ecd_status ecd_ref_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag)
 {
-    if (options->compute == ECD_COMPUTE_BF16)
-        return ecd_fail(diag, ECD_USAGE, "backend ref computes in f32 only, not in bf16");
+    if (options->compute == ECD_COMPUTE_BF16 || options->compute == ECD_COMPUTE_FP8)
+        return ecd_fail(diag, ECD_USAGE, "backend ref computes in f32 only, not in %s",
+                        options->compute == ECD_COMPUTE_BF16 ? "bf16" : "fp8");
     ecd_ref *ref = calloc(1, sizeof *ref);
     if (!ref)
         return ecd_fail_memory(diag, sizeof *ref, "the ref backend");

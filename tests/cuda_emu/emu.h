@@ -50,6 +50,9 @@ void emu_forget_peak(void);
 // So much time passes on the device, as its events tell it: nothing else takes any.
 void emu_pass_time(double ms);
 
+// The compute capability: 9.0 unless told otherwise.
+void emu_set_capability(int major, int minor);
+
 // 0: no device at all.
 void emu_set_device_count(int count);
 

@@ -12,7 +12,7 @@ enum { MAX_KERNELS = 256, RECORDED_BYTES = 64 << 20 };
 
 static cudaError_t last_error;
 static uint64_t fail_at, fail_launch_at;
-static int device_count = 1;
+static int device_count = 1, capability[2] = {9, 0};
 static struct {
     const void *kernel;
     size_t shared_bytes;
@@ -69,6 +69,12 @@ bool emu_launch_fails(void)
 void emu_forget_peak(void)
 {
     emu_count.peak_bytes = emu_count.device_bytes;
+}
+
+void emu_set_capability(int major, int minor)
+{
+    capability[0] = major;
+    capability[1] = minor;
 }
 
 void emu_set_device_count(int count)
@@ -365,8 +371,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
     if (device < 0 || device >= device_count)
         return result(cudaErrorInvalidDevice);
     *value = attribute == cudaDevAttrMultiProcessorCount                  ? 4
-             : attribute == cudaDevAttrComputeCapabilityMajor             ? 9
-             : attribute == cudaDevAttrComputeCapabilityMinor             ? 0
+             : attribute == cudaDevAttrComputeCapabilityMajor             ? capability[0]
+             : attribute == cudaDevAttrComputeCapabilityMinor             ? capability[1]
              : attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin       ? EMU_MAX_SHARED_BYTES
              : attribute == cudaDevAttrMaxSharedMemoryPerMultiprocessor   ? 228 * 1024
              : attribute == cudaDevAttrMaxThreadsPerMultiProcessor        ? 2048
@@ -382,7 +388,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
     memset(properties, 0, sizeof *properties);
     strcpy(properties->name, "emulated device");
     properties->totalGlobalMem = (size_t)8 << 30;
-    properties->major = 9;
+    properties->major = capability[0];
+    properties->minor = capability[1];
     properties->multiProcessorCount = 4;
     properties->sharedMemPerBlock = EMU_DEFAULT_SHARED_BYTES;
     properties->sharedMemPerBlockOptin = EMU_MAX_SHARED_BYTES;

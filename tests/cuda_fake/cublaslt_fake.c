@@ -12,7 +12,7 @@ struct ecd_lt_handle {
 };
 struct ecd_lt_desc {
     int compute, scale_type, transposed[2], epilogue;
-    const float *bias;
+    const float *bias, *b_scale;
 };
 struct ecd_lt_layout {
     int type;
@@ -104,8 +104,10 @@ int cublasLtMatmulDescSetAttribute(ecd_lt_desc *d, int attribute, const void *va
                : attribute == ECD_LT_DESC_TRANSB       ? (void *)&d->transposed[1]
                : attribute == ECD_LT_DESC_EPILOGUE     ? (void *)&d->epilogue
                : attribute == ECD_LT_DESC_BIAS_POINTER ? (void *)&d->bias
-                                                       : NULL;
-    size_t expected = attribute == ECD_LT_DESC_BIAS_POINTER ? sizeof d->bias : sizeof(int32_t);
+               : attribute == ECD_LT_DESC_B_SCALE_POINTER ? (void *)&d->b_scale
+                                                          : NULL;
+    bool pointer = attribute == ECD_LT_DESC_BIAS_POINTER || attribute == ECD_LT_DESC_B_SCALE_POINTER;
+    size_t expected = pointer ? sizeof d->bias : sizeof(int32_t);
     if (!ecd_fake_expect(to, "cuBLASLt: unknown attribute %d of a product", attribute) ||
         !sized(bytes, expected, attribute))
         return BAD;
@@ -115,12 +117,12 @@ int cublasLtMatmulDescSetAttribute(ecd_lt_desc *d, int attribute, const void *va
 
 static size_t element(int type)
 {
-    return type == ECD_LT_R_16BF ? 2 : 4;
+    return type == ECD_LT_R_8F_E4M3 ? 1 : type == ECD_LT_R_16BF ? 2 : 4;
 }
 
 int cublasLtMatrixLayoutCreate(ecd_lt_layout **out, int type, uint64_t rows, uint64_t cols, int64_t ld)
 {
-    if (!ecd_fake_expect(type == ECD_LT_R_16BF || type == ECD_LT_R_32F, "cuBLASLt: a matrix of type %d", type) ||
+    if (!ecd_fake_expect(type == ECD_LT_R_16BF || type == ECD_LT_R_32F || type == ECD_LT_R_8F_E4M3, "cuBLASLt: a matrix of type %d", type) ||
         !ecd_fake_expect(rows && cols && ld >= (int64_t)rows, "cuBLASLt: a matrix of %llu x %llu, columns %lld apart",
                          (unsigned long long)rows, (unsigned long long)cols, (long long)ld))
         return BAD;
@@ -160,6 +162,7 @@ int cublasLtMatmulPreferenceSetAttribute(ecd_lt_preference *p, int attribute, co
 static bool fits(const ecd_lt_desc *desc, const ecd_lt_layout *a, const ecd_lt_layout *b, const ecd_lt_layout *c,
                  const ecd_lt_layout *d)
 {
+    const bool eighth = a->type == ECD_LT_R_8F_E4M3;
     if (!ecd_fake_expect(desc->compute == ECD_LT_COMPUTE_32F && desc->scale_type == ECD_LT_R_32F,
                          "cuBLASLt: compute type %d, scale type %d, expected f32", desc->compute, desc->scale_type) ||
         !ecd_fake_expect(desc->transposed[0] == ECD_LT_OP_T && desc->transposed[1] == ECD_LT_OP_N,
@@ -170,8 +173,13 @@ static bool fits(const ecd_lt_desc *desc, const ecd_lt_layout *a, const ecd_lt_l
                          (unsigned long long)d->rows, (unsigned long long)d->cols) ||
         !ecd_fake_expect(c->rows == d->rows && c->cols == d->cols && c->ld == d->ld && c->type == d->type,
                          "cuBLASLt: C and D differ") ||
-        !ecd_fake_expect(a->type == b->type && (d->type == a->type || d->type == ECD_LT_R_32F),
-                         "cuBLASLt: types %d, %d to %d", a->type, b->type, d->type))
+        !ecd_fake_expect(a->type == b->type && (d->type == (eighth ? (int)ECD_LT_R_16BF : a->type) || d->type == ECD_LT_R_32F),
+                         "cuBLASLt: types %d, %d to %d", a->type, b->type, d->type) ||
+        !ecd_fake_expect(!eighth || (a->rows % ALIGN == 0 && a->cols % ALIGN == 0),
+                         "cuBLASLt: FP8 of [%llu, %llu], expected multiples of 16", (unsigned long long)a->cols,
+                         (unsigned long long)a->rows) ||
+        !ecd_fake_expect(!eighth || desc->epilogue == ECD_LT_EPILOGUE_DEFAULT, "cuBLASLt: FP8 has no f32 bias") ||
+        !ecd_fake_expect(eighth == (desc->b_scale != NULL), "cuBLASLt: a scale for type %d", b->type))
         return false;
     const ecd_lt_layout *all[] = {a, b, d};
     for (int i = 0; i < 3; i++)
@@ -256,7 +264,9 @@ int cublasLtMatmulAlgoConfigGetAttribute(const ecd_lt_algorithm *algorithm, int 
 static float value(const void *matrix, const ecd_lt_layout *l, uint64_t row, uint64_t col)
 {
     size_t at = (size_t)l->ld * col + row;
-    return l->type == ECD_LT_R_16BF ? ecd_fake_bf16(((const uint16_t *)matrix)[at]) : ((const float *)matrix)[at];
+    return l->type == ECD_LT_R_16BF       ? ecd_fake_bf16(((const uint16_t *)matrix)[at])
+           : l->type == ECD_LT_R_8F_E4M3 ? ecd_from_e4m3(((const uint8_t *)matrix)[at])
+                                         : ((const float *)matrix)[at];
 }
 
 static void put(void *matrix, const ecd_lt_layout *l, uint64_t row, uint64_t col, float v)
@@ -295,7 +305,7 @@ static bool compute(const product *p)
                 sums[n] += x * w[k * channels + n];
         }
         for (size_t n = 0; n < channels; n++) {
-            float v = p->alpha * sums[n];
+            float v = p->alpha * sums[n] * (p->desc.b_scale ? *p->desc.b_scale : 1);
             if (p->beta != 0)
                 v += p->beta * value(p->d, dl, n, m);
             if (p->desc.epilogue == ECD_LT_EPILOGUE_BIAS)
@@ -340,11 +350,14 @@ int cublasLtMatmul(ecd_lt_handle *h, ecd_lt_desc *desc, const void *alpha, const
         !ecd_fake_expect(workspace_bytes >= 1 << 20 && (uintptr_t)workspace % 256 == 0 &&
                              ecd_fake_device_holds(workspace, workspace_bytes),
                          "cuBLASLt: a workspace of %zu bytes at %p", workspace_bytes, workspace) ||
+        !ecd_fake_expect(!desc->b_scale || ecd_fake_device_holds(desc->b_scale, sizeof(float)),
+                         "cuBLASLt: the scale is not in device memory") ||
         !ecd_fake_expect(desc->epilogue != ECD_LT_EPILOGUE_BIAS ||
                              ecd_fake_device_holds(desc->bias, dl->rows * sizeof(float)),
                          "cuBLASLt: the bias is not in device memory"))
         return BAD;
     ecd_fake_count.algorithms[number]++;
+    ecd_fake_count.fp8_products += al->type == ECD_LT_R_8F_E4M3;
     const product p = {*desc, *al, *bl, *dl, a, b, d, *(const float *)alpha, *(const float *)beta, run_ms[number]};
     if (ecd_fake_defers(stream, run, &p, sizeof p))
         return OK;

@@ -290,6 +290,14 @@ const char *ecd_cuda_launch_expand(ecd_cuda_stream *stream, bool narrow, const e
                 holds("expand: its place", out, w->rows * out_stride, narrow ? 2 : 4));
 }
 
+const char *ecd_cuda_launch_quantize(ecd_cuda_stream *stream, const void *x, int64_t rows, int64_t cols, int64_t x_stride,
+                                     void *out, float *scale, uint32_t *largest)
+{
+    (void)stream;
+    return both(both(holds("rows", x, span(rows, x_stride, cols), 2), holds("rows quantised", out, rows * cols, 1)),
+                both(holds("their scale", scale, 1, 4), holds("their largest", largest, 1, 4)));
+}
+
 const char *ecd_cuda_launch_pack_rows(ecd_cuda_stream *stream, bool narrow, const void *x, int64_t rows, int64_t cols,
                                       int64_t x_stride, int64_t out_stride, void *out)
 {

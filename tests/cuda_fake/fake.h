@@ -14,6 +14,7 @@ enum { ECD_FAKE_ALGORITHMS = 4 };
 
 typedef struct ecd_fake_counts {
     uint64_t products, convolutions, heuristics, objects; // objects: handles and descriptors not destroyed yet
+    uint64_t fp8_products;
     uint64_t checks;                                      // of algorithms that no heuristic was asked for
     uint64_t algorithms[ECD_FAKE_ALGORITHMS];             // products by each candidate, as the heuristic orders them
 } ecd_fake_counts;

@@ -110,7 +110,7 @@ static void multiply(ecd_backend *be, const product *p, ecd_dtype dtype, ecd_sca
 static void test_products(void **state)
 {
     (void)state;
-    for (ecd_compute compute = ECD_COMPUTE_F32; compute <= ECD_COMPUTE_BF16; compute++) {
+    for (ecd_compute compute = ECD_COMPUTE_F32; compute <= ECD_COMPUTE_FP8; compute++) {
         ecd_backend *be = open_cuda(compute);
         for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
             multiply(be, &products[i], ECD_F32, ECD_SCALE_NONE);
@@ -118,8 +118,10 @@ static void test_products(void **state)
             for (ecd_scale_kind kind = ECD_SCALE_NONE; kind <= ECD_SCALE_BLOCK; kind++)
                 multiply(be, &products[i], ECD_E4M3, kind);
         }
-        print_message("%llu products, %llu algorithms asked for\n", (unsigned long long)ecd_fake_counted().products,
+        print_message("%llu products, %llu in FP8, %llu algorithms asked for\n",
+                      (unsigned long long)ecd_fake_counted().products, (unsigned long long)ecd_fake_counted().fp8_products,
                       (unsigned long long)ecd_fake_counted().heuristics);
+        assert_true((ecd_fake_counted().fp8_products > 0) == (compute == ECD_COMPUTE_FP8));
         assert_true(ecd_fake_counted().heuristics * 4 < ecd_fake_counted().products); // a shape's is kept
         ecd_backend_close(be);
         assert_int_equal(ecd_fake_pieces(), 0);

@@ -2,7 +2,8 @@
 if(TARGET ecd_cuda_emu)
     set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
     set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_published.cu
-        ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/weights.cu)
+        ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/quantize.cu
+    ${cuda_dir}/weights.cu)
     set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
         ${cuda_dir}/ecf8_plan.c
         ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
@@ -62,6 +63,9 @@ if(TARGET ecd_cuda_emu)
     ecd_cuda_program(test_cuda_choices ecd_cuda_kernels_unchecked)
     ecd_test(test_cuda_graphs SOURCES cuda_fake/test_cuda_graphs.c LINK ecd_pipeline)
     ecd_cuda_program(test_cuda_graphs ecd_cuda_kernels_unchecked)
+
+    ecd_test(test_cuda_fp8 SOURCES cuda_fake/test_cuda_fp8.c LINK ecd_pipeline)
+    ecd_cuda_program(test_cuda_fp8 ecd_cuda_kernels_emulated)
 
     add_executable(cuda_bandwidth_emulated bench/cuda_bandwidth.c bench/weights_like.c cuda_fake/backend.c)
     target_include_directories(cuda_bandwidth_emulated PRIVATE ${PROJECT_SOURCE_DIR})
