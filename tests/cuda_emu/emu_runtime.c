@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cuda_runtime.h>
 
@@ -111,6 +112,24 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attr
 
 // ---------------------------------------------------------------- memory
 
+// Garbage at `at`: a file of it is filled once and mapped privately, so that large pieces of which little is used cost little.
+static bool map_garbage(uint8_t *at, size_t bytes)
+{
+    enum { PIECE = 1 << 20 };
+    static int file = -1;
+    static size_t filled;
+    uint8_t *garbage = filled < bytes ? malloc(PIECE) : NULL;
+    if (garbage)
+        memset(garbage, EMU_GARBAGE, PIECE);
+    if (file < 0)
+        file = memfd_create("garbage", MFD_CLOEXEC);
+    while (garbage && filled < bytes && pwrite(file, garbage, PIECE, (off_t)filled) == PIECE)
+        filled += PIECE;
+    free(garbage);
+    return filled >= bytes &&
+           mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == (void *)at;
+}
+
 // A guard page before, at least one behind, for what the compiler's calls do not see (memcpy and the like).
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
@@ -130,14 +149,13 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     const size_t whole = (bytes + EMU_PAGE - 1) / EMU_PAGE * EMU_PAGE;
     uint8_t *p = r ? mmap(NULL, whole + 2 * EMU_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
                    : MAP_FAILED;
-    if (p == MAP_FAILED || mprotect(p + EMU_PAGE, whole, PROT_READ | PROT_WRITE)) {
+    if (p == MAP_FAILED || !map_garbage(p + EMU_PAGE, whole)) {
         free(r);
         return result(cudaErrorMemoryAllocation);
     }
     r->base = p + EMU_PAGE;
     r->bytes = bytes;
     r->mapped_bytes = whole;
-    memset(r->base, EMU_GARBAGE, whole);
     if (whole <= RECORDED_BYTES) {
         r->touched = mmap(NULL, whole * sizeof(emu_touch), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
