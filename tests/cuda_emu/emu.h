@@ -59,7 +59,7 @@ void emu_set_device_count(int count);
 typedef struct emu_counts {
     uint64_t launches, blocks, barriers, collectives, accesses;
     uint64_t allocations, device_bytes; // now
-    uint64_t graph_launches;
+    uint64_t graph_launches, graph_nodes; // nodes: what those launches stood for
     uint64_t peak_bytes;                // of the device, at most since emu_forget_peak
     uint64_t pinned;                    // pieces of pinned host memory, now
     uint64_t objects;                   // streams, events, graphs and what was instantiated of them, now

@@ -177,5 +177,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     for (size_t i = 0; i < g->count && !emu_error(); i++)
         g->nodes[i].run(g->nodes[i].arguments);
     emu_count.graph_launches++;
+    emu_count.graph_nodes += g->count;
     return emu_note_error(cudaSuccess);
 }

@@ -307,9 +307,14 @@ static void test_pictures(void **state)
         memset(graphs, 0, sizeof graphs);
         draw(ways[i], single[0]);
         setenv("ECD_CUDA_GRAPHS", "1", 1);
+        const emu_counts before = emu_counted();
         ecd_sequence_counts c = draw(ways[i], graphs[0]);
-        print_message("%s: %llu sequences singly, %llu graphs, launched %llu times\n", ways[i].model,
-                      (unsigned long long)c.single, (unsigned long long)c.captured, (unsigned long long)c.replayed);
+        uint64_t launches = emu_counted().graph_launches - before.graph_launches;
+        uint64_t nodes = emu_counted().graph_nodes - before.graph_nodes;
+        print_message("%s: %llu sequences singly, %llu graphs, launched %llu times for %.1f launches each\n", ways[i].model,
+                      (unsigned long long)c.single, (unsigned long long)c.captured, (unsigned long long)c.replayed,
+                      (double)nodes / (double)launches);
+        assert_true(launches == c.replayed && nodes > 10 * launches);
         assert_memory_equal(single, graphs, sizeof single);
         assert_true(c.captured > 0 && c.captured == c.single && c.replayed > c.captured);
     }
