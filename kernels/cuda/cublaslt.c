@@ -16,6 +16,7 @@ typedef struct plan {
     ecd_lt_desc *desc;
     ecd_lt_layout *a, *b, *d;
     ecd_lt_algorithm algorithm;
+    bool untried; // another run's choice, which has not multiplied here yet
 } plan;
 
 struct ecd_cublaslt {
@@ -178,6 +179,7 @@ typedef struct search {
     const ecd_cublaslt_product *product;
     void *workspace, *out; // out: where candidates write, which must not be the product's own that they may add to
     ecd_cuda_stream *stream;
+    bool anew, asked; // anew: what was chosen before does not run
     ecd_lt_heuristic found[CANDIDATES];
 } search;
 
@@ -209,6 +211,7 @@ static int choose(void *user, bool timed, ecd_choice *out)
 {
     search *s = user;
     int count = 0, fit = 0, error = ask(s->lt, s->to, s->found, &count);
+    s->asked = true;
     for (int i = 0; !error && i < count; i++)
         if (!s->found[i].state && s->found[i].workspace_bytes <= ECD_CUBLASLT_WORKSPACE)
             s->found[fit++] = s->found[i];
@@ -227,21 +230,22 @@ static bool usable(void *user, const ecd_choice *choice)
     ecd_lt_algorithm algorithm;
     ecd_lt_heuristic result = {.state = ECD_LT_NOT_SUPPORTED};
     memcpy(&algorithm, choice->data, sizeof algorithm);
-    return adds_in_f32(s->lt, &algorithm) &&
+    return !s->anew && adds_in_f32(s->lt, &algorithm) &&
            !s->lt->call.algorithm_check(s->lt->handle, s->to->desc, s->to->a, s->to->b, s->to->d, s->to->d, &algorithm,
                                         &result) &&
            result.workspace_bytes <= ECD_CUBLASLT_WORKSPACE;
 }
 
 static int settle(const ecd_cublaslt *lt, plan *to, const ecd_cublaslt_product *p, void *workspace,
-                  ecd_cuda_stream *stream)
+                  ecd_cuda_stream *stream, bool anew)
 {
-    search s = {.lt = lt, .to = to, .product = p, .workspace = workspace, .stream = stream};
+    search s = {.lt = lt, .to = to, .product = p, .workspace = workspace, .stream = stream, .anew = anew};
     const ecd_choosing how = {usable, choose, &s};
     ecd_choice choice;
     int error = ecd_choices_settle(lt->choices, &to->key, &how, &choice);
     if (!error)
         memcpy(&to->algorithm, choice.data, sizeof to->algorithm);
+    to->untried = !s.asked;
     return error;
 }
 
@@ -251,8 +255,8 @@ static void fail(ecd_backend *be, const ecd_cublaslt *lt, const ecd_cublaslt_pro
                      (long long)p->cols, (long long)p->channels, (long long)p->cols, lt->call.status_string(error));
 }
 
-static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p, void *workspace,
-                           ecd_cuda_stream *stream)
+static plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p, void *workspace,
+                     ecd_cuda_stream *stream)
 {
     const ecd_choice_key wanted = key_of(lt, p);
     for (size_t i = 0; i < lt->count; i++)
@@ -267,7 +271,7 @@ static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt
     plan made = {.key = wanted};
     int error = describe(lt, p, &made);
     if (!error)
-        error = settle(lt, &made, p, workspace, stream);
+        error = settle(lt, &made, p, workspace, stream, false);
     if (error) {
         forget(lt, &made);
         fail(be, lt, p, error);
@@ -280,12 +284,16 @@ static const plan *plan_of(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt
 void ecd_cublaslt_multiply(ecd_backend *be, ecd_cublaslt *lt, const ecd_cublaslt_product *p, void *workspace,
                            ecd_cuda_stream *stream)
 {
-    const plan *chosen = plan_of(be, lt, p, workspace, stream);
+    plan *chosen = plan_of(be, lt, p, workspace, stream);
     if (!chosen)
         return;
     int error = point(lt, p, chosen);
     if (!error)
         error = run(lt, chosen, p, &chosen->algorithm, p->out, workspace, stream);
+    // The library's check does not promise that what it accepts runs.
+    if (error && chosen->untried && !settle(lt, chosen, p, workspace, stream, true))
+        error = run(lt, chosen, p, &chosen->algorithm, p->out, workspace, stream);
+    chosen->untried = false;
     if (error)
         fail(be, lt, p, error);
 }

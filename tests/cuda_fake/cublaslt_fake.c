@@ -226,7 +226,7 @@ int cublasLtMatmulAlgoGetHeuristic(ecd_lt_handle *h, ecd_lt_desc *desc, ecd_lt_l
 static int number_of(const ecd_lt_algorithm *algorithm, const ecd_lt_desc *desc, const ecd_lt_layout *a,
                      const ecd_lt_layout *b, const ecd_lt_layout *d)
 {
-    for (unsigned i = 1; i < ECD_FAKE_ALGORITHMS; i++) {
+    for (unsigned i = 0; i < ECD_FAKE_ALGORITHMS; i++) {
         const ecd_lt_algorithm one = stamp(desc, a, b, d, i);
         if (!memcmp(&one, algorithm, sizeof one))
             return (int)i;
@@ -346,7 +346,7 @@ int cublasLtMatmul(ecd_lt_handle *h, ecd_lt_desc *desc, const void *alpha, const
     if (!ecd_fake_expect(h && stream, "cuBLASLt: no handle or the default stream") || !fits(desc, al, bl, cl, dl) ||
         !there("the weight", a, al) || !there("the input", b, bl) || !there("the output", d, dl) ||
         !ecd_fake_expect(c == d, "cuBLASLt: C is not D") ||
-        !ecd_fake_expect(number > 0 && number < SPLIT_IN_BF16, "cuBLASLt: another shape's algorithm, or a forbidden one") ||
+        !ecd_fake_expect(number >= 0 && number < SPLIT_IN_BF16, "cuBLASLt: another shape's algorithm, or a forbidden one") ||
         !ecd_fake_expect(workspace_bytes >= 1 << 20 && (uintptr_t)workspace % 256 == 0 &&
                              ecd_fake_device_holds(workspace, workspace_bytes),
                          "cuBLASLt: a workspace of %zu bytes at %p", workspace_bytes, workspace) ||
@@ -357,6 +357,8 @@ int cublasLtMatmul(ecd_lt_handle *h, ecd_lt_desc *desc, const void *alpha, const
                          "cuBLASLt: the bias is not in device memory"))
         return BAD;
     ecd_fake_count.algorithms[number]++;
+    if (number == 0)
+        return NO; // the heuristic says so, the check does not
     ecd_fake_count.fp8_products += al->type == ECD_LT_R_8F_E4M3;
     const product p = {*desc, *al, *bl, *dl, a, b, d, *(const float *)alpha, *(const float *)beta, run_ms[number]};
     if (ecd_fake_defers(stream, run, &p, sizeof p))

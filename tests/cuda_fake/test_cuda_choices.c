@@ -142,23 +142,25 @@ static void sign(char *line)
     memcpy(line, sum, 8);
 }
 
-// Words of an algorithm that the library does not take, or that adds as it may not, well signed: chosen anew.
+// Words of an algorithm that the library does not take, that adds as it may not, or that does not run although its check
+// says nothing, well signed: chosen anew.
 static void test_forged(void **state)
 {
     (void)state;
-    static const char *const words[] = {"0000000000030ecd", "0000000000070ecd", "ffffffffffffffff"};
+    static const char *const words[] = {"0000000000030ecd", "0000000000070ecd", "ffffffffffffffff", "0000000000000ecd"};
     size_t size;
     run(file);
     char *text = read_all(&size), *line = strstr(text, " cublaslt ");
     char *number = strstr(text, "0000000000010ecd"); // the fake's own: the first that is to be had
     assert_true(line && number);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         memcpy(number, words[i], 16);
         sign(line - 8);
         write_all(text, size);
         ecd_fake_counts counts = run(file);
         assert_int_equal(counts.heuristics, 1);
         assert_int_equal(counts.algorithms[1], 3);
+        assert_int_equal(counts.algorithms[0], i == 3);
         assert_int_equal(run(file).heuristics, 0); // and put right
     }
     free(text);
