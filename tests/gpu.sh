@@ -61,7 +61,7 @@ fi
 
 step check_f32 60 "$build/tests/ecd_check_device" f32
 step check_bf16 60 "$build/tests/ecd_check_device" bf16
-for test in dit flux pipeline vae text_encoder; do
+for test in dit flux pipeline vae text_encoder graphs fp8; do
     step "test_$test" 60 "$build/tests/test_${test}_device"
 done
 step bandwidth 60 "$build/tests/cuda_bandwidth" 512 50

@@ -110,6 +110,8 @@ if(TARGET ecd_cuda)
     ecd_device_program(test_pipeline_device SOURCES unit/test_pipeline.c cuda_fake/backend.c LINK ecd_pipeline ecd_cmocka)
     ecd_device_program(test_vae_device SOURCES unit/test_vae.c cuda_fake/backend.c LINK ecd_vae ecd_cmocka)
     ecd_device_program(test_text_encoder_device SOURCES unit/test_text_encoder.c cuda_fake/backend.c LINK ecd_text ecd_cmocka)
+    ecd_device_program(test_graphs_device SOURCES cuda_fake/test_cuda_graphs.c LINK ecd_pipeline ecd_cmocka)
+    ecd_device_program(test_fp8_device SOURCES cuda_fake/test_cuda_fp8.c LINK ecd_pipeline ecd_cmocka)
     ecd_device_program(cuda_bandwidth SOURCES bench/cuda_bandwidth.c bench/weights_like.c LINK ecd_weights)
     add_custom_target(ecd_device DEPENDS ecdit ${device_programs})
     # Every number and structure that kernels/cuda declares of the libraries by itself, compared with their headers.

@@ -1,0 +1,24 @@
+// For tests of the cuda backend that run on the emulated device with the libraries' fakes, and as well on the machine's own
+// (ECD_CUDA_EMULATED not defined): there nothing is counted, and what asks `emulated` first is not looked at.
+#ifndef ECD_TESTS_CUDA_FAKE_DEVICE_H
+#define ECD_TESTS_CUDA_FAKE_DEVICE_H
+
+#include "tests/cuda_emu/emu.h"
+#include "tests/cuda_fake/fake.h"
+#include "kernels/cuda/cuda.h"
+
+#if defined(ECD_CUDA_EMULATED)
+static const bool emulated = true;
+static const ecd_cuda_libraries device_libraries = {"", ""};
+#else
+static const bool emulated = false;
+static const ecd_cuda_libraries device_libraries = {0};
+#define ecd_fake_clear() ((void)0)
+#define ecd_fake_fail_call(nth) ((void)(nth))
+#define ecd_fake_error() ((const char *)NULL)
+#define ecd_fake_counted() ((ecd_fake_counts){0})
+#define emu_clear() ((void)0)
+#define emu_counted() ((emu_counts){0})
+#endif
+
+#endif
