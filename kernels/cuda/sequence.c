@@ -7,31 +7,9 @@
 
 #include "base/grow.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/sequence_step.h"
 
-enum { SEQUENCES = 1024, WORDS_A_STEP = 24 }; // kept at most; more than any operation has arguments
-
-typedef enum kind { LINEAR, NORM, ATTENTION, ROPE, TO_ACT, TO_F32, COPY } kind;
-
-typedef struct move {
-    const void *from;
-    void *to;
-    int64_t count; // elements; bytes of a copy
-    bool silu;
-} move;
-
-typedef struct step {
-    kind kind;
-    union {
-        struct {
-            ecd_linear op;
-            ecd_weight weight;
-        } linear;
-        ecd_norm norm;
-        ecd_attention attention;
-        ecd_rope rope;
-        move move;
-    } of;
-} step;
+enum { SEQUENCES = 1024 }; // kept at most
 
 // A sequence that was queued before: its arguments, and what came of them.
 typedef struct kept {
@@ -45,7 +23,7 @@ typedef struct kept {
 struct ecd_sequences {
     bool notes, captures;
     ecd_backend_ops noting; // the table meanwhile
-    step *steps;
+    ecd_cuda_step *steps;
     size_t count, capacity;
     uint64_t *words;
     size_t word_capacity;
@@ -62,10 +40,10 @@ static ecd_sequences *of(const ecd_backend *be)
 // ---- noting
 
 // Room for one more; where there is none, what was noted is queued and this one is to be done at once: NULL.
-static step *note(ecd_backend *be, kind k)
+static ecd_cuda_step *note(ecd_backend *be, ecd_cuda_step_kind k)
 {
     ecd_sequences *s = of(be);
-    step *steps = ecd_grow(s->steps, s->count + 1, &s->capacity, sizeof *steps);
+    ecd_cuda_step *steps = ecd_grow(s->steps, s->count + 1, &s->capacity, sizeof *steps);
     if (!steps) {
         ecd_cuda_sequence_flush(be);
         return NULL;
@@ -77,7 +55,7 @@ static step *note(ecd_backend *be, kind k)
 
 static void note_linear(ecd_backend *be, const ecd_linear *op)
 {
-    step *s = note(be, LINEAR);
+    ecd_cuda_step *s = note(be, ECD_CUDA_LINEAR);
     if (!s) {
         be->ops->linear(be, op);
         return;
@@ -89,67 +67,50 @@ static void note_linear(ecd_backend *be, const ecd_linear *op)
 #define NOTE(name, type, KIND)                                                                                         \
     static void note_##name(ecd_backend *be, const type *op)                                                           \
     {                                                                                                                  \
-        step *s = note(be, KIND);                                                                                      \
+        ecd_cuda_step *s = note(be, KIND);                                                                             \
         if (s)                                                                                                         \
             s->of.name = *op;                                                                                          \
         else                                                                                                           \
             be->ops->name(be, op);                                                                                     \
     }
-NOTE(norm, ecd_norm, NORM)
-NOTE(attention, ecd_attention, ATTENTION)
-NOTE(rope, ecd_rope, ROPE)
+NOTE(norm, ecd_norm, ECD_CUDA_NORM)
+NOTE(attention, ecd_attention, ECD_CUDA_ATTENTION)
+NOTE(rope, ecd_rope, ECD_CUDA_ROPE)
 
 static void note_to_act(ecd_backend *be, const float *x, int64_t count, bool silu, void *out)
 {
-    step *s = note(be, TO_ACT);
+    ecd_cuda_step *s = note(be, ECD_CUDA_TO_ACT);
     if (s)
-        s->of.move = (move){x, out, count, silu};
+        s->of.move = (ecd_cuda_move){x, out, count, silu};
     else
         be->ops->to_act(be, x, count, silu, out);
 }
 
 static void note_to_f32(ecd_backend *be, const void *x, int64_t count, float *out)
 {
-    step *s = note(be, TO_F32);
+    ecd_cuda_step *s = note(be, ECD_CUDA_TO_F32);
     if (s)
-        s->of.move = (move){x, out, count, false};
+        s->of.move = (ecd_cuda_move){x, out, count, false};
     else
         be->ops->to_f32(be, x, count, out);
 }
 
 static void note_copy(ecd_backend *be, void *to, const void *from, size_t size_bytes)
 {
-    step *s = note(be, COPY);
+    ecd_cuda_step *s = note(be, ECD_CUDA_COPY);
     if (s)
-        s->of.move = (move){from, to, (int64_t)size_bytes, false};
+        s->of.move = (ecd_cuda_move){from, to, (int64_t)size_bytes, false};
     else
         be->ops->copy(be, to, from, size_bytes);
 }
 
 // ---- doing what was noted
 
-static void queue_step(ecd_backend *be, step *s)
-{
-    const move *m = &s->of.move;
-    switch (s->kind) {
-    case LINEAR:
-        s->of.linear.op.w = &s->of.linear.weight;
-        be->ops->linear(be, &s->of.linear.op);
-        return;
-    case NORM: be->ops->norm(be, &s->of.norm); return;
-    case ATTENTION: be->ops->attention(be, &s->of.attention); return;
-    case ROPE: be->ops->rope(be, &s->of.rope); return;
-    case TO_ACT: be->ops->to_act(be, m->from, m->count, m->silu, m->to); return;
-    case TO_F32: be->ops->to_f32(be, m->from, m->count, m->to); return;
-    case COPY: be->ops->copy(be, m->to, m->from, (size_t)m->count); return;
-    }
-}
-
 static void queue_all(ecd_backend *be)
 {
     ecd_sequences *s = of(be);
     for (size_t i = 0; i < s->count; i++)
-        queue_step(be, &s->steps[i]);
+        ecd_cuda_step_queue(be, &s->steps[i]);
 }
 
 // Back to doing operations when they are called. False where that was so already.
@@ -171,87 +132,17 @@ void ecd_cuda_sequence_flush(ecd_backend *be)
     of(be)->counts.single++;
 }
 
-// ---- arguments as words, which compare without a structure's padding
-
-static uint64_t *put_pointers(uint64_t *w, int count, const void *const *pointers)
-{
-    for (int i = 0; i < count; i++)
-        *w++ = (uint64_t)(uintptr_t)pointers[i];
-    return w;
-}
-
-static uint64_t *put_numbers(uint64_t *w, int count, const int64_t *numbers)
-{
-    for (int i = 0; i < count; i++)
-        *w++ = (uint64_t)numbers[i];
-    return w;
-}
-
-static uint64_t *put_float(uint64_t *w, float v)
-{
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    *w = bits;
-    return w + 1;
-}
-
-#define POINTERS(w, ...)                                                                                               \
-    put_pointers(w, (int)(sizeof((const void *[]){__VA_ARGS__}) / sizeof(void *)), (const void *[]){__VA_ARGS__})
-#define NUMBERS(w, ...)                                                                                                \
-    put_numbers(w, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
-
-static uint64_t *put_linear(uint64_t *w, const ecd_linear *op, const ecd_weight *weight)
-{
-    w = POINTERS(w, weight->data, weight->scale, op->bias, op->x, op->out, op->gate);
-    w = NUMBERS(w, weight->dtype, weight->rows, weight->cols, weight->scale_kind);
-    return NUMBERS(w, op->pictures, op->rows, op->x_stride, op->out_stride, op->out_f32, op->epilogue, op->gate_rows,
-                   op->gate_stride);
-}
-
-static uint64_t *put_norm(uint64_t *w, const ecd_norm *op)
-{
-    w = POINTERS(w, op->x, op->shift, op->scale, op->out, op->gamma, op->beta);
-    w = NUMBERS(w, op->rows, op->cols, op->group_rows, op->mod_stride, op->rms);
-    return put_float(w, op->eps);
-}
-
-static uint64_t *put_attention(uint64_t *w, const ecd_attention *op)
-{
-    w = POINTERS(w, op->q, op->k, op->v, op->out, op->distance_bias);
-    w = NUMBERS(w, op->batch, op->heads, op->head_dim, op->q_tokens, op->kv_tokens, op->q_stride, op->k_stride,
-                op->v_stride, op->out_stride, op->causal);
-    return put_float(w, op->scale);
-}
-
-static uint64_t *put_rope(uint64_t *w, const ecd_rope *op)
-{
-    w = POINTERS(w, op->x, op->cosine, op->sine, op->gamma);
-    w = NUMBERS(w, op->batch, op->tokens, op->heads, op->head_dim, op->stride);
-    return put_float(w, op->eps);
-}
-
-static uint64_t *put_step(uint64_t *w, const step *s)
-{
-    const move *m = &s->of.move;
-    *w++ = (uint64_t)s->kind;
-    switch (s->kind) {
-    case LINEAR: return put_linear(w, &s->of.linear.op, &s->of.linear.weight);
-    case NORM: return put_norm(w, &s->of.norm);
-    case ATTENTION: return put_attention(w, &s->of.attention);
-    case ROPE: return put_rope(w, &s->of.rope);
-    default: w = POINTERS(w, m->from, m->to); return NUMBERS(w, m->count, m->silu);
-    }
-}
+// ---- earlier sequences
 
 // The words of all that was noted; 0 where memory is out.
 static size_t spell(ecd_sequences *s)
 {
-    uint64_t *words = ecd_grow(s->words, s->count * WORDS_A_STEP, &s->word_capacity, sizeof *words);
+    uint64_t *words = ecd_grow(s->words, s->count * ECD_CUDA_STEP_WORDS, &s->word_capacity, sizeof *words);
     if (!words)
         return 0;
     s->words = words;
     for (size_t i = 0; i < s->count; i++)
-        words = put_step(words, &s->steps[i]);
+        words = ecd_cuda_step_spell(&s->steps[i], words);
     return (size_t)(words - s->words);
 }
 

@@ -7,7 +7,7 @@ if(TARGET ecd_cuda_emu)
     set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
         ${cuda_dir}/ecf8_plan.c
         ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
-        ${cuda_dir}/sequence.c ${cuda_dir}/timing.c)
+        ${cuda_dir}/sequence.c ${cuda_dir}/sequence_step.c ${cuda_dir}/timing.c)
     ecd_emulated_kernels(ecd_cuda_kernels_emulated ${cuda_kernels})
     add_library(ecd_cuda_host_emulated STATIC ${cuda_host} cuda_fake/fake.c cuda_fake/cublaslt_fake.c
         cuda_fake/cudnn_fake.c cuda_fake/device_emulated.c)
