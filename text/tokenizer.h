@@ -26,7 +26,7 @@ void ecd_tokens_free(ecd_tokens *tokens); // leaves it zeroed
 
 // The ids of text[0, size) with the special ids that the tokenizer puts before and behind. max_length 0 is no limit;
 // otherwise what is too long is cut, so that the special ids stay, and with `pad` what is too short is filled up.
-// ECD_USAGE with the offset for text that is no UTF-8 or is longer than ECD_TEXT_MAX_BYTES, or a max_length that has no
+// ECD_USAGE for text that is no UTF-8 (the message says where) or is longer than ECD_TEXT_MAX_BYTES, or a max_length that has no
 // room for the special ids; ECD_DATA if the tokenizer's rules cannot be followed (a pattern that never ends).
 ecd_status ecd_tokenizer_encode(const ecd_tokenizer *tokenizer, const char *text, size_t size, size_t max_length, bool pad,
                                 ecd_tokens *out, ecd_diag *diag);

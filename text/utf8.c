@@ -38,11 +38,9 @@ ecd_status ecd_utf8_check(const char *text, size_t size, ecd_diag *diag)
 {
     size_t length;
     for (size_t at = 0; at < size; at += length) {
-        if (ecd_utf8_at(text, size, at, &length) >= 0)
-            continue;
-        ecd_fail(diag, ECD_USAGE, "the text is no valid UTF-8 (byte 0x%02x at byte %zu)", (unsigned)(uint8_t)text[at], at);
-        ecd_diag_offset(diag, at);
-        return ECD_USAGE;
+        if (ecd_utf8_at(text, size, at, &length) < 0)
+            return ecd_fail(diag, ECD_USAGE, "the text is no valid UTF-8 (byte 0x%02x at byte %zu)",
+                            (unsigned)(uint8_t)text[at], at);
     }
     return ECD_OK;
 }
