@@ -8,9 +8,9 @@
 #define ECD_APP_BENCH_H
 
 #include "app/options.h"
-#include "app/sha256.h"
 #include "base/file.h"
 #include "dit/pipeline/pipeline.h"
+#include "lib/sha256.h"
 
 #include <cjson/cJSON.h>
 

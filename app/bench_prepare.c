@@ -1,6 +1,6 @@
 // All that can be known to be wrong before a measurement.
 #include "app/bench.h"
-#include "app/model_defaults.h"
+#include "lib/model_defaults.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -6,13 +6,13 @@
 // Standard output gets one line of JSON: the figures, or the diagnosis. The parent prints it, so nothing goes to
 // standard error.
 #include "app/bench.h"
-#include "app/budget.h"
 #include "app/common.h"
 #include "app/generate.h"
-#include "app/image.h"
-#include "app/model_defaults.h"
 #include "app/open_backend.h"
 #include "base/process.h"
+#include "lib/budget.h"
+#include "lib/image.h"
+#include "lib/model_defaults.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/budget.h"
 #include "app/common.h"
 #include "app/generate.h"
-#include "app/model_defaults.h"
 #include "app/open_backend.h"
+#include "lib/budget.h"
+#include "lib/model_defaults.h"
 
 static size_t floats_of(const ecd_transformer_info *info)
 {

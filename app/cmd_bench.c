@@ -3,9 +3,9 @@
 #include "app/bench.h"
 #include "app/common.h"
 #include "app/generate.h"
-#include "app/image.h"
 #include "app/plot.h"
 #include "app/synthetic.h"
+#include "lib/image.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "app/common.h"
-#include "app/image.h"
 #include "app/options.h"
+#include "lib/image.h"
 
 typedef struct difference {
     uint64_t values, pixels; // that differ

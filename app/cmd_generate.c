@@ -2,11 +2,11 @@
 #include "app/common.h"
 #include "app/find_model.h"
 #include "app/generate.h"
-#include "app/model_defaults.h"
 #include "app/open_backend.h"
 
 #include "base/cpu.h"
 #include "base/process.h"
+#include "lib/model_defaults.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -4,10 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "base/file.h"
 
 #ifndef ECDIT_VERSION
 #error "ECDIT_VERSION comes from the build"
@@ -61,10 +58,4 @@ const volatile int *ecd_interrupt_flag(void)
 ecd_status ecd_interrupt_check(ecd_diag *diag)
 {
     return interrupted ? ecd_fail(diag, ECD_INTERRUPTED, "interrupted") : ECD_OK;
-}
-
-char *ecd_temporary_name(void)
-{
-    const char *folder = getenv("TMPDIR");
-    return ecd_path_join(folder && *folder ? folder : "/tmp", "ecdit-XXXXXX");
 }

@@ -30,7 +30,4 @@ int ecd_cmd_diff(int argc, char **argv);
 int ecd_cmd_bench(int argc, char **argv);
 int ecd_cmd_bench_run(int argc, char **argv); // hidden: one measurement, started by bench
 
-// A name in $TMPDIR (else /tmp) for mkstemp to complete; the caller's to free, NULL without memory.
-char *ecd_temporary_name(void);
-
 #endif

@@ -2,16 +2,16 @@
 #ifndef ECD_APP_GENERATE_H
 #define ECD_APP_GENERATE_H
 
-#include "app/image_fit.h"
 #include "app/options.h"
 #include "app/prompts.h"
 #include "app/ranks.h"
 #include "app/recipe.h"
 #include "app/sheet.h"
-#include "app/texts.h"
 #include "dit/pipeline/pipeline.h"
+#include "lib/batch.h"
+#include "lib/image_fit.h"
 
-enum { ECD_GENERATE_MAX_PICTURES = ECD_RECIPE_MAX_IMAGES, ECD_GENERATE_BATCH = 8 };
+enum { ECD_GENERATE_MAX_PICTURES = ECD_RECIPE_MAX_IMAGES, ECD_GENERATE_BATCH = ECD_BATCH_MOST };
 
 extern const char *const ecd_weights_names[];  // "auto", "ecf8", "raw": as ecd_weights_mode counts
 extern const char *const ecd_backend_names[];  // "auto", "ref", "cpu", "cuda"

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/budget.h"
 #include "app/common.h"
 #include "base/process.h"
+#include "lib/budget.h"
+#include "lib/model_defaults.h"
 
 uint64_t ecd_generate_budget(const ecd_generate *g)
 {
@@ -34,19 +35,18 @@ ecd_status ecd_generate_fail_picture(ecd_generate *g, size_t index, ecd_status s
     return ECD_OK;
 }
 
-// What the sheet of --grid will take, and the texts: sides are known from the model only when it is open, so by their usual
-// factor.
+// What the sheet of --grid will take, and the picture of --init.
 static uint64_t outside_bytes(const ecd_generate *g)
 {
     const ecd_settings *s = &g->settings;
-    uint64_t side = (uint64_t)g->info.sample_size * 8;
+    uint64_t side = (uint64_t)ecd_model_own_side(&g->folder, &g->info);
     uint64_t width = s->size.width ? (uint64_t)s->size.width : side;
     uint64_t height = s->size.height ? (uint64_t)s->size.height : side;
-    uint64_t floats = (uint64_t)(g->texts ? ecd_texts_tokens(g->texts) * g->info.text_width + g->info.pooled_width : 0);
     uint64_t init = ecd_generate_init_bytes(g, width, height);
-    return init + (s->grid ? (uint64_t)g->count * width * height * 3 : 0) + (uint64_t)g->batch * floats * sizeof(float);
+    return init + (s->grid ? (uint64_t)g->count * width * height * 3 : 0);
 }
 
+// For g->batch pictures at once, or fewer.
 static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag *diag)
 {
     const ecd_settings *s = &g->settings;
@@ -71,7 +71,7 @@ static ecd_status open_pipeline(ecd_generate *g, ecd_option_size size, ecd_diag 
         .init = s->init != NULL,
         .vae_tile = s->vae_tile,
     };
-    ecd_status status = ecd_pipeline_open(&options, &g->pipeline, diag);
+    ecd_status status = ecd_batch_open(&options, g->texts, &g->info, &g->batch, &g->pipeline, diag);
     free(rates);
     return status;
 }
@@ -127,8 +127,7 @@ static ecd_status open_size(ecd_generate *g, ecd_option_size size, ecd_diag *dia
     for (size_t i = 0; i < g->count; i++)
         count += is_wanted(g, i, size);
     g->batch = count < ECD_GENERATE_BATCH ? count : ECD_GENERATE_BATCH;
-    while ((status = open_pipeline(g, size, diag)) == ECD_RESOURCE && g->batch > 1)
-        g->batch /= 2;
+    status = open_pipeline(g, size, diag);
     if (!status)
         ecd_generate_tell_plan(g);
     if (!status)
@@ -156,35 +155,17 @@ static void gather(ecd_generate *g, ecd_option_size size)
     }
 }
 
-static ecd_status take_texts(const ecd_generate *g, float *values, ecd_picture_text *texts, ecd_diag *diag)
-{
-    size_t hidden = (size_t)(ecd_texts_tokens(g->texts) * g->info.text_width), pooled = (size_t)g->info.pooled_width;
-    ecd_status status = ECD_OK;
-    for (size_t i = 0; !status && i < g->batch_size; i++, values += hidden + pooled) {
-        texts[i] = (ecd_picture_text){values, values + hidden};
-        status = ecd_texts_take(g->texts, g->pictures[g->batch_pictures[i]].text, values, values + hidden, diag);
-    }
-    return status;
-}
-
 static ecd_status draw_batch(ecd_generate *g, ecd_diag *diag)
 {
     ecd_picture_request requests[ECD_GENERATE_BATCH];
-    ecd_picture_text texts[ECD_GENERATE_BATCH];
+    size_t texts[ECD_GENERATE_BATCH];
     const ecd_picture *first = &g->pictures[g->batch_pictures[0]];
-    ecd_status status = ECD_OK;
-    float *values = NULL;
-    for (size_t i = 0; i < g->batch_size; i++)
+    for (size_t i = 0; i < g->batch_size; i++) {
         requests[i] = g->pictures[g->batch_pictures[i]].request;
-    if (g->texts) {
-        size_t floats = (size_t)(ecd_texts_tokens(g->texts) * g->info.text_width + g->info.pooled_width);
-        values = malloc(g->batch_size * floats * sizeof *values);
-        status = values ? take_texts(g, values, texts, diag)
-                        : ecd_fail_memory(diag, g->batch_size * floats * sizeof *values, "the texts of a batch");
+        texts[i] = g->pictures[g->batch_pictures[i]].text;
     }
     const ecd_draw draw = {
         .pictures = requests,
-        .texts = g->texts ? texts : NULL,
         .count = (int64_t)g->batch_size,
         .steps = (int)first->steps,
         .guidance = (float)first->guidance,
@@ -196,10 +177,7 @@ static ecd_status draw_batch(ecd_generate *g, ecd_diag *diag)
         .sink = ecd_generate_sink,
         .user = g,
     };
-    if (!status)
-        status = ecd_pipeline_draw(g->pipeline, &draw, diag);
-    free(values);
-    return status;
+    return ecd_batch_draw(g->pipeline, &draw, g->texts, texts, diag);
 }
 
 // What fails for pictures of a list fails for all of them alike; without a list it ends the run.

@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include "app/generate.h"
 
-#include "app/image.h"
 #include "base/file.h"
+#include "lib/image.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 #include "app/generate.h"
 
-#include "app/image.h"
 #include "dit/sampler/sampler.h"
+#include "lib/image.h"
+#include "lib/model_defaults.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,8 +13,6 @@ const char *const ecd_backend_names[] = {"auto", "ref", "cpu", "cuda", NULL};
 const char *const ecd_compute_names[] = {"auto", "f32", "bf16", "fp8", NULL};
 static const char *const fit_names[] = {"scale", "crop", NULL}; // as ecd_image_fit counts
 static const double default_strength = 0.6;                     // FluxImg2ImgPipeline's
-
-enum { MIN_TILE = 64 };
 
 enum { MAX_SAMPLERS = 16 };
 
@@ -58,7 +57,7 @@ static ecd_status parse(int argc, char **argv, ecd_settings *s, presence *given,
         {"output", 'o', ECD_OPTION_TEXT, &s->output, &given->output, 0, 0, NULL},
         {"count", 'n', ECD_OPTION_INT, &s->count, &s->has_count, 1, ECD_GENERATE_MAX_PICTURES, NULL},
         {"seed", 0, ECD_OPTION_SEED, &s->seed, &s->has_seed, 0, 0, NULL},
-        {"steps", 0, ECD_OPTION_INT, &s->steps, &given->steps, 1, 1000, NULL},
+        {"steps", 0, ECD_OPTION_INT, &s->steps, &given->steps, 1, ECD_MODEL_MAX_STEPS, NULL},
         {"guidance", 0, ECD_OPTION_NUMBER, &s->guidance, &given->guidance, 0, 1000, NULL},
         {"size", 0, ECD_OPTION_SIZE, &s->size, &given->size, 1, ECD_IMAGE_MAX_SIDE, NULL},
         {"sampler", 0, ECD_OPTION_CHOICE, &s->sampler, &given->sampler, 0, 0, samplers},
@@ -95,8 +94,8 @@ static ecd_status check_together(const ecd_settings *s, const presence *given, e
         return ecd_fail(diag, ECD_USAGE, "--%s: expected --init IN.png beside it", given->strength ? "strength" : "init-fit");
     if (given->strength && !(s->strength > 0))
         return ecd_fail(diag, ECD_USAGE, "--strength: expected more than 0 and at most 1");
-    if (s->vae_tile && s->vae_tile < MIN_TILE)
-        return ecd_fail(diag, ECD_USAGE, "--vae-tile: expected at least %d pixels, or 0 for none", MIN_TILE);
+    if (s->vae_tile && s->vae_tile < ECD_MODEL_LEAST_TILE)
+        return ecd_fail(diag, ECD_USAGE, "--vae-tile: expected at least %d pixels, or 0 for none", ECD_MODEL_LEAST_TILE);
     if (s->grid && given->prompts)
         return ecd_fail(diag, ECD_USAGE, "--grid: not with --prompts, whose pictures are files of their own");
     if (s->grid && s->resume)

@@ -2,6 +2,7 @@
 #include "app/generate.h"
 
 #include "app/common.h"
+#include "lib/model_defaults.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CLASSES = 1024, MAX_TEXT_PIXELS = 1 << 21 }; // two megapixels, as FLUX.1's card has it
+enum { MAX_CLASSES = 1024 };
 
 static bool holds(const int64_t *ids, size_t count, int64_t id)
 {
@@ -168,9 +169,9 @@ static ecd_status check_picture(const ecd_generate *g, const ecd_picture *pictur
     ecd_status status = line && line->has_seed ? check_seeds(line->seed, s->count, diag) : ECD_OK;
     if (status)
         return status;
-    if (g->info.text_width && picture->size.width * picture->size.height > MAX_TEXT_PIXELS)
+    if (g->info.text_width && picture->size.width * picture->size.height > ECD_MODEL_MAX_TEXT_PIXELS)
         return ecd_fail(diag, ECD_USAGE, "size %" PRId64 "x%" PRId64 ", expected at most two megapixels (%d)",
-                        picture->size.width, picture->size.height, MAX_TEXT_PIXELS);
+                        picture->size.width, picture->size.height, ECD_MODEL_MAX_TEXT_PIXELS);
     return ECD_OK;
 }
 

@@ -2,12 +2,12 @@
 // names, is not drawn again.
 #include "app/generate.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "app/image.h"
 #include "base/file.h"
+#include "lib/image.h"
+#include "lib/model_defaults.h"
 
 static bool same_image(const ecd_picture *picture, const ecd_recipe_image *image)
 {
@@ -16,21 +16,13 @@ static bool same_image(const ecd_picture *picture, const ecd_recipe_image *image
     return same && image->seed == picture->request.seed;
 }
 
-// What the model draws where no size is asked for: sample_size times the VAE's factor, which follows from its levels
-// (diffusers: vae_scale_factor).
-static ecd_option_size own_size(const ecd_generate *g)
-{
-    int levels = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(g->folder.vae, "block_out_channels"));
-    int64_t side = levels > 0 && levels < 32 ? g->info.sample_size << (levels - 1) : 0;
-    return (ecd_option_size){side, side};
-}
-
 // All that may change a picture.
 static bool same_recipe(const ecd_generate *g, const ecd_picture *picture, const ecd_recipe *r)
 {
     ecd_recipe own;
     ecd_generate_recipe(g, picture, &own);
-    ecd_option_size size = picture->size.width ? picture->size : own_size(g);
+    int64_t side = ecd_model_own_side(&g->folder, &g->info);
+    ecd_option_size size = picture->size.width ? picture->size : (ecd_option_size){side, side};
     bool sized = r->width == size.width && r->height == size.height;
     return r->count == 1 && sized && same_image(picture, &r->images[0]) && !strcmp(r->model, own.model) &&
            r->steps == own.steps && r->guidance == own.guidance && r->max_tokens == own.max_tokens &&

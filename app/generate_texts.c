@@ -1,9 +1,9 @@
 // The texts of a run: tokens first, with what is wrong or cut told; then the encoders.
 #include "app/generate.h"
 
-#include "app/budget.h"
 #include "app/common.h"
 #include "base/process.h"
+#include "lib/budget.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,14 +15,14 @@
 
 static void tell_cut(const ecd_generate *g, const ecd_picture *picture, const ecd_texts_cut *cut)
 {
+    char text[256];
     for (int i = 0; i < ECD_TEXTS_PARTS; i++) {
-        if (!cut->cut[i])
+        if (!ecd_texts_cut_text(cut, i, picture->prompt, text, sizeof text))
             continue;
         fputs("ecdit: ", stderr);
         if (picture->line)
             fprintf(stderr, "%s: line %zu: ", g->settings.prompts, picture->line);
-        fprintf(stderr, "the prompt is cut at byte %zu of %zu: %s reads %" PRId64 " tokens\n", cut->bytes[i],
-                strlen(picture->prompt), cut->reader[i], cut->tokens[i]);
+        fprintf(stderr, "%s\n", text);
     }
 }
 

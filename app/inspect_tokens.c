@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "app/common.h"
-#include "app/texts.h"
+#include "lib/texts.h"
 #include "text/tokenizer.h"
 
 // Control characters would act on the terminal.

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "app/budget.h"
 #include "app/generate.h"
+#include "lib/budget.h"
 
 ecd_status ecd_app_backend_open(int name, int compute, int threads, ecd_backend **out, ecd_diag *diag)
 {

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/image.h"
 #include "app/plot_internal.h"
+#include "lib/image.h"
 
 typedef struct extents { // cairo_text_extents_t
     double x_bearing, y_bearing, width, height, x_advance, y_advance;

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/image.h"
 #include "base/file.h"
 #include "base/grow.h"
+#include "lib/image.h"
 #include "weights/json.h"
 
 static ecd_status check_keys(const cJSON *root, ecd_diag *diag)

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
 #include "app/recipe.h"
 
-#include "app/image.h"
 #include "app/options.h"
+#include "lib/image.h"
 #include "weights/json.h"
 
 #include <cjson/cJSON.h>

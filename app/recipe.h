@@ -9,8 +9,8 @@
 #ifndef ECD_APP_RECIPE_H
 #define ECD_APP_RECIPE_H
 
-#include "app/sha256.h"
 #include "base/status.h"
+#include "lib/sha256.h"
 
 enum { ECD_RECIPE_NAME = 128, ECD_RECIPE_MAX_IMAGES = 1 << 16 };
 

@@ -2,7 +2,7 @@
 #ifndef ECD_APP_SHEET_H
 #define ECD_APP_SHEET_H
 
-#include "app/image.h"
+#include "lib/image.h"
 
 enum { ECD_SHEET_MARGIN = 4 }; // white pixels around and between the pictures
 

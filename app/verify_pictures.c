@@ -10,8 +10,8 @@
 #include "app/bench.h"
 #include "app/common.h"
 #include "app/generate.h"
-#include "app/image.h"
 #include "base/cpu.h"
+#include "lib/image.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -48,18 +48,18 @@ ecd_status ecd_cpu_init(ecd_diag *diag)
 {
     ecd_cpu_level best = ecd_cpu_detect();
     const char *wanted = getenv("ECD_CPU");
-    atomic_store(&level_in_use, (int)best);
-    if (!wanted || !*wanted)
-        return ECD_OK;
-    for (int level = ECD_CPU_SCALAR; level <= ECD_CPU_AVX512; level++) {
-        if (strcmp(wanted, level_names[level]))
-            continue;
-        if (level > (int)best)
-            return ecd_fail(diag, ECD_USAGE, "ECD_CPU=%s: this CPU has no more than %s", wanted, level_names[best]);
-        atomic_store(&level_in_use, level);
-        return ECD_OK;
+    int level = (int)best;
+    ecd_status status = ECD_OK;
+    if (wanted && *wanted) {
+        for (level = ECD_CPU_SCALAR; level <= ECD_CPU_AVX512 && strcmp(wanted, level_names[level]);)
+            level++;
+        if (level > ECD_CPU_AVX512)
+            status = ecd_fail(diag, ECD_USAGE, "ECD_CPU=%s: expected scalar, avx2 or avx512", wanted);
+        else if (level > (int)best)
+            status = ecd_fail(diag, ECD_USAGE, "ECD_CPU=%s: this CPU has no more than %s", wanted, level_names[best]);
     }
-    return ecd_fail(diag, ECD_USAGE, "ECD_CPU=%s: expected scalar, avx2 or avx512", wanted);
+    atomic_store(&level_in_use, status ? (int)best : level); // once: others may be reading it
+    return status;
 }
 
 ecd_cpu_level ecd_cpu(void)

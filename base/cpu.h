@@ -13,7 +13,7 @@ typedef enum ecd_cpu_level {
     ECD_CPU_AVX512, // and AVX-512 F, BW, DQ, VL
 } ecd_cpu_level;
 
-// Reads ECD_CPU and the CPU once. Call it at the start of the program; the calls below do so if it was not called,
+// Reads ECD_CPU and the CPU. Call it at the start of the program; the calls below do so if it was not called,
 // and then take the detected level where ECD_CPU is bad.
 ecd_status ecd_cpu_init(ecd_diag *diag);
 

@@ -278,6 +278,12 @@ char *ecd_path_join(const char *folder, const char *name)
     return asprintf(&path, "%s%s%s", folder, separator, name) < 0 ? NULL : path;
 }
 
+char *ecd_temporary_name(void)
+{
+    const char *folder = getenv("TMPDIR");
+    return ecd_path_join(folder && *folder ? folder : "/tmp", "ecdit-XXXXXX");
+}
+
 bool ecd_path_exists(const char *path)
 {
     return access(path, F_OK) == 0;

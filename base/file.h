@@ -52,6 +52,8 @@ ecd_status ecd_file_write(const char *path, const void *data, size_t size_bytes,
 
 // "folder/name" as a new string (the caller frees), NULL when memory is out.
 char *ecd_path_join(const char *folder, const char *name);
+// A name in $TMPDIR (else /tmp) for mkstemp to complete; likewise.
+char *ecd_temporary_name(void);
 bool ecd_path_exists(const char *path);
 bool ecd_path_is_folder(const char *path);
 

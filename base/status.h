@@ -18,6 +18,12 @@ typedef enum ecd_status {
     ECD_INTERRUPTED = 4, // stopped on request
 } ecd_status;
 
+// A flag that asks work to stop: a signal handler or another thread sets it. NULL is one that nobody sets.
+static inline bool ecd_is_set(const volatile int *flag)
+{
+    return flag && __atomic_load_n(flag, __ATOMIC_RELAXED);
+}
+
 enum { ECD_DIAG_TEXT = 512, ECD_DIAG_NAME = 256 };
 
 typedef struct ecd_diag {

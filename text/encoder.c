@@ -383,7 +383,7 @@ ecd_status ecd_encoder_run(ecd_encoder *e, const int32_t *ids, int64_t prompts, 
     float *states = hidden ? hidden : e->host;
     for (int i = 0; !status && i < e->c.info.blocks + 2; i++) {
         ecd_block block;
-        if (cancel && *cancel)
+        if (ecd_is_set(cancel))
             return ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
         status = ecd_store_acquire(e->store, i, &block, diag);
         if (status)

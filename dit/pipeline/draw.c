@@ -212,7 +212,7 @@ static ecd_status decode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c,
     if (status != ECD_OK)
         return status;
     for (int64_t n = 0; n < draw->count; n++) {
-        if (draw->cancel && *draw->cancel)
+        if (ecd_is_set(draw->cancel))
             return ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
         uint64_t begin = ecd_now_ns();
         status =

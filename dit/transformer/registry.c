@@ -161,7 +161,7 @@ static ecd_status predict(ecd_transformer *t, const ecd_transformer_call *call, 
         return status;
     t->architecture->begin(t, &ends, call);
     for (int i = 0; i < t->info.blocks && status == ECD_OK; i++) {
-        if (cancel && *cancel) {
+        if (ecd_is_set(cancel)) {
             status = ecd_fail(diag, ECD_INTERRUPTED, "interrupted");
             break;
         }

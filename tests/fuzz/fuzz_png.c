@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "app/image.h"
+#include "lib/image.h"
 
 static void read_file(const uint8_t *data, size_t size)
 {

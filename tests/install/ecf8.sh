@@ -5,15 +5,8 @@
 set -euo pipefail
 build=$1 root=$2
 export CC=$3 CXX=$4 CMAKE_GENERATOR=Ninja # make is not among what the set-up installs
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-quiet() { "$@" >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }; }
-fail() {
-    echo "ecf8.sh: $*"
-    exit 1
-}
-# expect WHAT GOT WANTED
-expect() { [ "$2" = "$3" ] || fail "$1: expected"$'\n'"$3"$'\n'"found"$'\n'"$2"; }
+# shellcheck source=tests/install/common.sh
+source "$root/tests/install/common.sh"
 same_again() {
     "$@" | grep -q 'the same again$' || fail "$* does not give back the weights"
 }
@@ -22,11 +15,9 @@ same_again() {
 check_library() {
     local library=$1
     shift
-    expect "exported symbols" "$(nm -D --defined-only "$library" | awk '{ print $3 }' | sort)" \
-        "$(cat "$@" | grep '^ECF8_API' | grep -oE 'ecf8_[a-z0-9_]+\(' | tr -d '(' | sort -u)"
-    expect "soname" "$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')" libecf8.so.1
-    expect "libraries beyond libc and libm" \
-        "$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^lib[cm]\.so' || true)" ""
+    check_exports "$library" ECF8_API ecf8 "$@"
+    expect "soname" "$(soname "$library")" libecf8.so.1
+    expect "libraries beyond libc and libm" "$(needed "$library" | grep -vE '^lib[cm]\.so' || true)" ""
     expect "functions that allocate" "$(nm -D --undefined-only "$library" | awk '{ print $2 }' | sed 's/@.*//' |
         grep -E '^(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|memalign|strdup|mmap|brk|sbrk|fopen)$' ||
         true)" ""
@@ -74,10 +65,7 @@ expect "headers" "$(find "$tree/include" -type f -name '*.h' ! -name ecf8.h ! -n
 
 for prefix in "$tree" "$alone"; do
     check_library "$(find "$prefix" -name libecf8.so.1.0.0)" "$prefix"/include/*.h
-    for header in "$prefix"/include/*.h; do
-        "$CC" -std=c17 -fsyntax-only -Wall -Wextra -Wstrict-prototypes -Werror -I"$prefix/include" -x c - <<<"#include <${header##*/}>"
-        "$CXX" -std=c++17 -fsyntax-only -Wall -Wextra -Werror -I"$prefix/include" -x c++ - <<<"#include <${header##*/}>"
-    done
+    check_headers "$prefix/include"
     by_pkg_config "$prefix"
 done
 # Where it was installed is of no account: a moved folder works as well. (One configuring is enough: the files are the same.)

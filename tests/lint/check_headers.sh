@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# check_headers.sh ROOT [COMPILER_OPTION...]: every header compiles alone as C17 without a warning, and the codec's
-# public header as C++ too. Headers that are included for their body (*.inc, *_impl.h) are not headers in this sense.
+# check_headers.sh ROOT [COMPILER_OPTION...]: every header compiles alone as C17 without a warning, and the
+# public ones as C++ too. Headers that are included for their body (*.inc, *_impl.h) are not headers in this sense.
 set -euo pipefail
 root=$1
 shift
@@ -10,7 +10,7 @@ cxx=${CXX:-c++}
 warnings=(-fsyntax-only -Wall -Wextra -Wstrict-prototypes -Werror)
 failed=0
 
-for folder in app dit text vae weights kernels codec base; do
+for folder in app lib dit text vae weights kernels codec base; do
     [ -d "$folder" ] || continue
     while read -r header; do
         # Through a file that includes it: compiled directly, an unused static function in it would be reported.
@@ -20,10 +20,11 @@ for folder in app dit text vae weights kernels codec base; do
         fi
     done < <(find "$folder" -name '*.h' ! -name '*_impl.h' | sort)
 done
-if [ -e codec/ecf8.h ] && command -v "$cxx" >/dev/null; then
-    if ! "$cxx" -std=c++17 -fsyntax-only -Wall -Wextra -Werror -I. -x c++ - <<<'#include "codec/ecf8.h"'; then
-        echo "codec/ecf8.h does not compile as C++"
+for public in codec/ecf8.h lib/ecdit.h; do
+    if [ -e "$public" ] && command -v "$cxx" >/dev/null &&
+        ! "$cxx" -std=c++17 -fsyntax-only -Wall -Wextra -Werror -I. -x c++ - <<<"#include \"$public\""; then
+        echo "$public does not compile as C++"
         failed=1
     fi
-fi
+done
 exit $failed

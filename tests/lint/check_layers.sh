@@ -13,7 +13,8 @@ allowed() {
     vae | text | dit/transformer | dit/sampler) echo 'weights kernels codec base dit/noise' ;;
     dit/noise) echo 'base' ;;
     dit/pipeline) echo 'dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
-    app) echo 'dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
+    lib) echo 'dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
+    app) echo 'lib dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
     *) echo '' ;;
     esac
 }
@@ -28,7 +29,7 @@ module_of() {
 }
 
 folders=()
-for folder in app dit text vae weights kernels codec base; do
+for folder in app lib dit text vae weights kernels codec base; do
     [ ! -d "$folder" ] || folders+=("$folder")
 done
 intrinsics='immintrin|x86intrin|[a-z]mmintrin|arm_neon|arm_sve|cuda|cublas|cudnn|nvrtc|dnnl|oneapi/'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # check_symbols.sh BUILD_FOLDER: what the libraries define and call.
-#   - every symbol that a linker sees carries the prefix ecd_ or ecf8_
+#   - every symbol that a linker sees carries the prefix ecd_, ecdit_ or ecf8_
 #   - no library prints, exits or aborts: that is the program's
 #   - they keep no mutable global, except those of the CPU level in use
 set -euo pipefail
@@ -22,8 +22,8 @@ fi
 for library in "${libraries[@]}"; do
     name=${library##*/}
     while read -r symbol; do
-        breach "$name: $symbol is visible and has no prefix ecd_ or ecf8_"
-    done < <(nm -g --defined-only "$library" 2>/dev/null | awk 'NF == 3 { print $3 }' | grep -vE '^(ecd|ecf8)_' || true)
+        breach "$name: $symbol is visible and has no prefix ecd_, ecdit_ or ecf8_"
+    done < <(nm -g --defined-only "$library" 2>/dev/null | awk 'NF == 3 { print $3 }' | grep -vE '^(ecd|ecdit|ecf8)_' || true)
     [[ "$name" != libecd_app* ]] || continue # the program prints, exits, and keeps a flag for its signal handler
     while read -r symbol; do
         breach "$name: mutable global $symbol"

@@ -10,11 +10,12 @@ tree=$scratch/tree
 
 fresh_tree() {
     rm -rf "$tree"
-    mkdir -p "$tree"/{app,base,codec,kernels/cpu,weights,vae,dit/transformer,dit/sampler,dit/pipeline}
+    mkdir -p "$tree"/{app,lib,base,codec,kernels/cpu,weights,vae,dit/transformer,dit/sampler,dit/pipeline}
     printf '#include <stdint.h>\nint ecd_base(void);\n' >"$tree/base/a.h"
     printf '#include "base/a.h"\nint ecd_base(void) { return 1; }\n' >"$tree/base/a.c"
     printf '#include "base/a.h"\nint ecd_dit(void);\n' >"$tree/dit/transformer/t.h"
     printf '#include "dit/transformer/t.h"\n' >"$tree/dit/pipeline/p.h"
+    printf '#include "dit/pipeline/p.h"\n' >"$tree/lib/l.h"
     printf '#include <immintrin.h>\n' >"$tree/kernels/cpu/k.c"
     printf '#ifdef __cplusplus\nextern "C" {\n#endif\nint ecf8_a(void);\n#ifdef __cplusplus\n}\n#endif\n' >"$tree/codec/ecf8.h"
     printf '#!/usr/bin/env bash\nset -euo pipefail\necho "$0"\n' >"$tree/app/good.sh"
@@ -64,6 +65,7 @@ layers)
     bad vae/b.h '#include "dit/transformer/t.h"\n' 'vae must not include dit/transformer'
     bad dit/sampler/b.c '\n  #  include "dit/transformer/t.h"\n' 'dit/sampler/b.c:2: dit/sampler must not include'
     bad weights/b.c '#include "dit/pipeline/p.h"\n' 'weights must not include dit/pipeline'
+    bad dit/pipeline/b.h '#include "lib/l.h"\n' 'dit/pipeline/b.h:1: dit/pipeline must not include lib'
     bad base/b.c '#include "a.h"\n' '"a.h" is no path from the root'
     bad vae/b.c '#include <immintrin.h>\n' '<immintrin.h>: only kernels/'
     bad weights/b.c '#include <cuda_runtime.h>\n' '<cuda_runtime.h>: only kernels/'

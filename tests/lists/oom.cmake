@@ -15,3 +15,4 @@ ecd_test(oom_component_test SOURCES oom/oom_component_test.c unit/single_file.c 
 ecd_test(oom_pipeline_test SOURCES oom/oom_pipeline_test.c LINK ecd_pipeline ecd_dit ecd_vae ecd_weights ecd_oom LABELS oom TIMEOUT 600)
 ecd_test(oom_text_test SOURCES oom/oom_text_test.c LINK ecd_text ecd_weights ecd_oom LABELS oom TIMEOUT 600)
 ecd_test(oom_generate_test SOURCES oom/oom_generate_test.c LINK ecd_app ecd_pipeline ecd_dit ecd_vae ecd_text ecd_weights ecd_oom LABELS oom TIMEOUT 600)
+ecd_test(oom_ecdit_test SOURCES oom/oom_ecdit_test.c LINK ecd_lib ecd_pipeline ecd_dit ecd_vae ecd_text ecd_weights ecd_oom LABELS oom TIMEOUT 600)

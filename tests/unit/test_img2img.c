@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "app/image_fit.h"
 #include "dit/pipeline/pipeline.h"
+#include "lib/image_fit.h"
 
 enum { TEXT = 7, WIDTH = 32, POOLED = 24, MAX_BYTES = 24 * 16 * 3 };
 

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/image.h"
 #include "app/plot.h"
 #include "base/file.h"
+#include "lib/image.h"
 
 // What cairo's library for fonts keeps is not ours to give back.
 __attribute__((visibility("default"))) const char *__lsan_default_suppressions(void); // the sanitizer looks it up

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "app/synthetic_internal.h"
-#include "app/texts.h"
 #include "base/file.h"
 #include "dit/pipeline/pipeline.h"
+#include "lib/texts.h"
 #include "tests/unit/files.h"
 #include "weights/checkpoint.h"
 #include "weights/tree.h"

@@ -7,9 +7,9 @@
 
 #include "app/prompts.h"
 #include "app/recipe.h"
-#include "app/sha256.h"
-#include "app/shelf.h"
-#include "app/texts.h"
+#include "lib/sha256.h"
+#include "lib/shelf.h"
+#include "lib/texts.h"
 #include "weights/tree.h"
 
 static const char *const folder = ECD_TEST_DATA "/models/flux_c";

@@ -1,7 +1,7 @@
 // Outputs of text encoders, kept in a folder: a safetensors file each, "output" (F32) and "sha256" of its bytes (hexadecimal,
 // U8). The file's name is a hash of all that the output depends on.
 #define _GNU_SOURCE
-#include "app/texts_internal.h"
+#include "lib/texts_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>

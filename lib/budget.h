@@ -1,6 +1,6 @@
 // How much memory a run may take, and where is kept what later runs gain by: measured rates, chosen algorithms.
-#ifndef ECD_APP_BUDGET_H
-#define ECD_APP_BUDGET_H
+#ifndef ECD_LIB_BUDGET_H
+#define ECD_LIB_BUDGET_H
 
 #include "kernels/backend.h"
 

@@ -1,5 +1,5 @@
 // Writing PNG by libpng (W3C PNG specification, third edition).
-#include "app/image_internal.h"
+#include "lib/image_internal.h"
 
 #include <png.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@ typedef struct encoder {
     int64_t width, height;
     png_text *texts;
     size_t count;
+    char none[1]; // an empty text
 } encoder;
 
 static void on_error(png_structp png, png_const_charp message)
@@ -105,7 +106,6 @@ static ecd_status prepare_texts(encoder *e, const ecd_image_text *texts, size_t 
     e->texts = calloc(count + 1, sizeof *e->texts);
     if (!e->texts)
         return ecd_fail_memory(diag, (count + 1) * sizeof *e->texts, "a picture's texts");
-    static char empty[] = "";
     for (size_t i = 0; i < count; i++) {
         if (!key_is_good(texts[i].key))
             return ecd_fail(diag, ECD_USAGE, "text key \"%.100s\" is not one that PNG allows", texts[i].key);
@@ -115,8 +115,8 @@ static ecd_status prepare_texts(encoder *e, const ecd_image_text *texts, size_t 
                                  .text = texts[i].value,
                                  .text_length = ascii ? strlen(texts[i].value) : 0,
                                  .itxt_length = ascii ? 0 : strlen(texts[i].value),
-                                 .lang = empty,
-                                 .lang_key = empty};
+                                 .lang = e->none,
+                                 .lang_key = e->none};
     }
     e->count = count;
     return ECD_OK;

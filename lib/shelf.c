@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "app/shelf.h"
+#include "lib/shelf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/common.h"
+#include "base/file.h"
 
 static ecd_status fail(ecd_diag *diag, const char *doing)
 {

@@ -1,6 +1,6 @@
 // SHA-256 of a picture's RGB bytes, by nettle.
-#ifndef ECD_APP_SHA256_H
-#define ECD_APP_SHA256_H
+#ifndef ECD_LIB_SHA256_H
+#define ECD_LIB_SHA256_H
 
 #include <stdbool.h>
 #include <stddef.h>

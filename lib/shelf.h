@@ -1,7 +1,7 @@
 // Many results of the same length, kept until they are wanted: in memory while they are few, else in a temporary file
 // that has no name ($TMPDIR or /tmp).
-#ifndef ECD_APP_SHELF_H
-#define ECD_APP_SHELF_H
+#ifndef ECD_LIB_SHELF_H
+#define ECD_LIB_SHELF_H
 
 #include "base/status.h"
 

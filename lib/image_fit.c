@@ -1,6 +1,6 @@
-#include "app/image_fit.h"
+#include "lib/image_fit.h"
 
-#include "app/image_internal.h"
+#include "lib/image_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 // Files are written through base/file.h's writer: whole or not at all. Reading is for PNG alone and takes hostile
 // files: sides, pixels and text are limited, CRC errors and truncation are ECD_DATA, nothing is allocated on a header's
 // word beyond the limits.
-#ifndef ECD_APP_IMAGE_H
-#define ECD_APP_IMAGE_H
+#ifndef ECD_LIB_IMAGE_H
+#define ECD_LIB_IMAGE_H
 
 #include "base/status.h"
 

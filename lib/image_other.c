@@ -1,5 +1,5 @@
 // JPEG, BMP and TGA by stb_image_write. Its functions and its settings stay inside this file.
-#include "app/image_internal.h"
+#include "lib/image_internal.h"
 
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION

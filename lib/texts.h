@@ -3,8 +3,8 @@
 //
 // In this order: open (tokenizers and configs are read and checked), add each prompt, read (each encoder is opened, run
 // for all prompts that are needed, and closed), take each prompt's outputs.
-#ifndef ECD_APP_TEXTS_H
-#define ECD_APP_TEXTS_H
+#ifndef ECD_LIB_TEXTS_H
+#define ECD_LIB_TEXTS_H
 
 #include "dit/pipeline/pipeline.h"
 
@@ -29,6 +29,9 @@ typedef struct ecd_texts_cut {
 
 // Adds a prompt (or finds the same one) and makes its tokens. ECD_USAGE with the offset where it is no UTF-8.
 ecd_status ecd_texts_add(ecd_texts *texts, const char *prompt, size_t *index, ecd_texts_cut *cut, ecd_diag *diag);
+bool ecd_texts_find(const ecd_texts *texts, const char *prompt, size_t *index); // of those added
+// "the prompt is cut at byte 12 of 40: text_encoder reads 77 tokens" of a part's cut; false where all of it was read.
+bool ecd_texts_cut_text(const ecd_texts_cut *cut, int part, const char *prompt, char *out, size_t size);
 void ecd_texts_need(ecd_texts *texts, size_t index); // of all prompts added, those that are to be read
 
 typedef struct ecd_texts_reading {

@@ -1,4 +1,4 @@
-#include "app/sha256.h"
+#include "lib/sha256.h"
 
 #include <nettle/sha2.h>
 #include <string.h>

@@ -1,10 +1,10 @@
-// The parts of app/texts: texts.c opens and adds, texts_read.c runs the encoders, texts_cache.c keeps what they gave.
-#ifndef ECD_APP_TEXTS_INTERNAL_H
-#define ECD_APP_TEXTS_INTERNAL_H
+// The parts of lib/texts: texts.c opens and adds, texts_read.c runs the encoders, texts_cache.c keeps what they gave.
+#ifndef ECD_LIB_TEXTS_INTERNAL_H
+#define ECD_LIB_TEXTS_INTERNAL_H
 
-#include "app/sha256.h"
-#include "app/shelf.h"
-#include "app/texts.h"
+#include "lib/sha256.h"
+#include "lib/shelf.h"
+#include "lib/texts.h"
 #include "text/encoder.h"
 #include "text/tokenizer.h"
 

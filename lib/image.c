@@ -1,4 +1,4 @@
-#include "app/image_internal.h"
+#include "lib/image_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 // The encoders behind ecd_image_write. Each writes a checked picture [height, width, 3] into an open writer.
-#ifndef ECD_APP_IMAGE_INTERNAL_H
-#define ECD_APP_IMAGE_INTERNAL_H
+#ifndef ECD_LIB_IMAGE_INTERNAL_H
+#define ECD_LIB_IMAGE_INTERNAL_H
 
-#include "app/image.h"
 #include "base/file.h"
+#include "lib/image.h"
 
 ecd_status ecd_image_encode_png(ecd_writer *writer, const uint8_t *rgb, int64_t width, int64_t height,
                                 const ecd_image_text *texts, size_t count, ecd_diag *diag);

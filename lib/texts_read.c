@@ -1,5 +1,5 @@
 // Runs a model's text encoders, one after the other, each opened, used and let go.
-#include "app/texts_internal.h"
+#include "lib/texts_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,9 @@
 #define _GNU_SOURCE
-#include "app/texts_internal.h"
+#include "lib/texts_internal.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,12 +182,28 @@ static ecd_status make_room(ecd_texts *texts, ecd_diag *diag)
     return prompts && needed ? ECD_OK : ecd_fail_memory(diag, (texts->count + 1) * sizeof *prompts, "the prompts");
 }
 
+bool ecd_texts_find(const ecd_texts *texts, const char *prompt, size_t *index)
+{
+    for (*index = 0; *index < texts->count; ++*index)
+        if (!strcmp(texts->prompts[*index], prompt))
+            return true;
+    return false;
+}
+
+bool ecd_texts_cut_text(const ecd_texts_cut *cut, int part, const char *prompt, char *out, size_t size)
+{
+    if (!cut->cut[part])
+        return false;
+    snprintf(out, size, "the prompt is cut at byte %zu of %zu: %s reads %" PRId64 " tokens", cut->bytes[part],
+             strlen(prompt), cut->reader[part], cut->tokens[part]);
+    return true;
+}
+
 ecd_status ecd_texts_add(ecd_texts *texts, const char *prompt, size_t *index, ecd_texts_cut *cut, ecd_diag *diag)
 {
     *cut = (ecd_texts_cut){.cut = {false}};
-    for (*index = 0; *index < texts->count; ++*index)
-        if (!strcmp(texts->prompts[*index], prompt))
-            return ECD_OK;
+    if (ecd_texts_find(texts, prompt, index))
+        return ECD_OK;
     ecd_status status = make_room(texts, diag);
     for (int i = 0; !status && i < ECD_TEXTS_PARTS; i++) {
         ecd_text_part *part = &texts->parts[i];

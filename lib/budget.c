@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "app/budget.h"
+#include "lib/budget.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 // Reading PNG by libpng, of files that may be hostile.
-#include "app/image_internal.h"
+#include "lib/image_internal.h"
 
 #include <png.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 // How a model wants to be drawn with: generation_config.json, a file of our own, or what its pipeline's authors say.
-#ifndef ECD_APP_MODEL_DEFAULTS_H
-#define ECD_APP_MODEL_DEFAULTS_H
+#ifndef ECD_LIB_MODEL_DEFAULTS_H
+#define ECD_LIB_MODEL_DEFAULTS_H
 
 #include "dit/transformer/transformer.h"
 #include "weights/model_folder.h"
@@ -14,5 +14,16 @@ ecd_status ecd_model_defaults(const ecd_model_folder *folder, const ecd_transfor
 
 // Of a text: 512 (FluxPipeline.__call__), without guidance 256 (FLUX.1-schnell's card); 0 for models of classes.
 int64_t ecd_model_max_tokens(const ecd_transformer_info *info);
+
+// What the model draws where no size is asked for: sample_size times the VAE's factor, in pixels; and that factor, pixels of a
+// latent's side, which follows from the VAE's levels (diffusers: vae_scale_factor). 0 where the config names none.
+int64_t ecd_model_own_side(const ecd_model_folder *folder, const ecd_transformer_info *info);
+int64_t ecd_model_vae_factor(const ecd_model_folder *folder);
+
+enum {
+    ECD_MODEL_MAX_TEXT_PIXELS = 1 << 21, // of a picture of a text: two megapixels, as FLUX.1's card has it
+    ECD_MODEL_MAX_STEPS = 1000,
+    ECD_MODEL_LEAST_TILE = 64, // pixels of a VAE's tile
+};
 
 #endif

@@ -1,9 +1,9 @@
 // Pictures brought to another size, as diffusers' VaeImageProcessor has Pillow do it: Lanczos, bytes in, bytes out, the
 // same bytes.
-#ifndef ECD_APP_IMAGE_FIT_H
-#define ECD_APP_IMAGE_FIT_H
+#ifndef ECD_LIB_IMAGE_FIT_H
+#define ECD_LIB_IMAGE_FIT_H
 
-#include "app/image.h"
+#include "lib/image.h"
 
 typedef enum ecd_image_fit {
     ECD_IMAGE_SCALE = 0, // the whole picture, its proportions given up (resize_mode "default")
