@@ -6,11 +6,14 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+enum { ECD_MBARRIER_BYTES = 8 };
+
 #if defined(ECD_CUDA_EMU)
 
 #define ECD_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                     \
     emu_launch_kernel(#kernel, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
 #define ECD_DYNAMIC_SHARED(type, name) type *name = (type *)emu_dynamic_shared()
+#define ECD_HAS_BULK_COPIES emu_has_bulk_copies()
 
 #else
 
@@ -78,6 +81,58 @@ static __device__ __forceinline__ void ecd_cp_async_commit()
 template <int left> static __device__ __forceinline__ void ecd_cp_async_wait()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
+
+// ---------------------------------------------------------------- bulk copies (sm_90)
+
+// Whether the device has them and is to use them (ECD_BULK_COPIES, a choice of the build). Elsewhere the functions do nothing.
+#if __CUDA_ARCH__ >= 900 && defined(ECD_BULK_COPIES)
+#define ECD_HAS_BULK_COPIES true
+#define ECD_BULK_ASM(...) asm volatile(__VA_ARGS__)
+#else
+#define ECD_HAS_BULK_COPIES false
+#define ECD_BULK_ASM(...)
+#endif
+
+// An mbarrier lies in ECD_MBARRIER_BYTES of shared memory, aligned to them. A phase of it ends when `count` threads have
+// arrived and all the bytes that were expected in it have; then the next begins. One thread makes it; others use it after a
+// barrier.
+static __device__ __forceinline__ void ecd_mbarrier_init(uint32_t barrier, uint32_t count)
+{
+    ECD_BULK_ASM("mbarrier.init.shared::cta.b64 [%0], %1;\nfence.proxy.async.shared::cta;" ::"r"(barrier), "r"(count) : "memory");
+}
+
+// Arrives, and has the phase wait for so many bytes more (at most 2^20 - 1).
+static __device__ __forceinline__ void ecd_mbarrier_expect(uint32_t barrier, uint32_t bytes)
+{
+    ECD_BULK_ASM("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// Waits for the end of the phase of this parity (the first phase has 0), which is the present one or the one before. What
+// its copies brought is there for each thread that waited.
+static __device__ __forceinline__ void ecd_mbarrier_wait(uint32_t barrier, uint32_t parity)
+{
+    ECD_BULK_ASM("{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@!p bra wait;\n}" ::"r"(barrier),
+                 "r"(parity)
+                 : "memory");
+}
+
+// True in one lane of the whole warp, which meets here. The compiler knows that it is one.
+static __device__ __forceinline__ bool ecd_elect()
+{
+    uint32_t one = 0;
+    ECD_BULK_ASM("{\n.reg .pred p;\nelect.sync _|p, 0xffffffff;\n@p mov.u32 %0, 1;\n}" : "+r"(one));
+    return one;
+}
+
+// `bytes` (a multiple of 16, both sides aligned to 16) from device memory to shared memory, told to the mbarrier. One thread
+// calls it, after whoever read the shared memory before has met it at a barrier.
+static __device__ __forceinline__ void ecd_bulk_copy(uint32_t shared_address, const void *device, uint32_t bytes,
+                                                     uint32_t barrier)
+{
+    ECD_BULK_ASM("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address),
+                 "l"(device), "r"(bytes), "r"(barrier)
+                 : "memory");
 }
 
 // ---------------------------------------------------------------- tensor cores (sm_80)

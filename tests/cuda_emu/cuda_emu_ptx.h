@@ -13,6 +13,19 @@ template <int bytes> static inline void ecd_cp_async_at(uint32_t shared_address,
 static inline void ecd_cp_async_commit() { emu_cp_async_commit(); }
 template <int left> static inline void ecd_cp_async_wait() { emu_cp_async_wait(left); }
 
+static inline void ecd_mbarrier_init(uint32_t barrier, uint32_t count) { emu_mbarrier_init(barrier, count); }
+static inline void ecd_mbarrier_expect(uint32_t barrier, uint32_t bytes) { emu_mbarrier_expect(barrier, bytes); }
+static inline void ecd_mbarrier_wait(uint32_t barrier, uint32_t parity, EMU_SITE) { emu_mbarrier_wait(barrier, parity, file, line); }
+static inline bool ecd_elect(EMU_SITE)
+{
+    emu_collective("elect.sync", 0xffffffff, nullptr, nullptr, false, file, line);
+    return emu_lane == 0;
+}
+static inline void ecd_bulk_copy(uint32_t shared_address, const void *device, uint32_t bytes, uint32_t barrier)
+{
+    emu_bulk_copy(shared_address, device, bytes, barrier);
+}
+
 static inline uint32_t ecd_shared_address(const void *p) { return emu_shared_address(p); }
 static inline uint32_t ecd_keep(uint32_t x) { return x; }
 static inline void ecd_store_32(void *to, uint32_t x) { *(uint32_t *)to = x; }

@@ -52,6 +52,8 @@ void emu_pass_time(double ms);
 
 // The compute capability: 9.0 unless told otherwise.
 void emu_set_capability(int major, int minor);
+// Whether the device has bulk copies (ECD_HAS_BULK_COPIES of kernels/cuda/ptx.cuh); it does at the beginning.
+void emu_set_bulk_copies(bool there);
 
 // 0: no device at all.
 void emu_set_device_count(int count);
@@ -103,6 +105,13 @@ emu_space emu_space_of(const volatile void *address);
 void emu_cp_async(void *shared, const void *device, unsigned bytes, unsigned from_device);
 void emu_cp_async_commit(void);
 void emu_cp_async_wait(unsigned groups_left);
+
+// Bulk copies and mbarriers, by shared addresses. The bytes arrive when somebody waits for them; until then there is garbage.
+void emu_mbarrier_init(uint32_t barrier, uint32_t count);
+void emu_mbarrier_expect(uint32_t barrier, uint32_t bytes); // arrives
+void emu_mbarrier_wait(uint32_t barrier, uint32_t parity, const char *file, int line);
+void emu_bulk_copy(uint32_t shared, const void *device, uint32_t bytes, uint32_t barrier);
+bool emu_has_bulk_copies(void);
 
 // Shared memory as PTX addresses it: 32 bits, the first KB kept by the system.
 uint32_t emu_shared_address(const void *p);

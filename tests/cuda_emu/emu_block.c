@@ -71,7 +71,7 @@ static void prepare(emu_thread *t, void (*entry)(void))
 }
 #endif
 
-static void pause_thread(void)
+void emu_pause(void)
 {
     emu_switch(&emu_current->stack_pointer, run.scheduler);
 }
@@ -80,7 +80,7 @@ static void thread_main(void)
 {
     run.body(run.arguments);
     emu_current->state = EMU_ENDED;
-    pause_thread();
+    emu_pause();
     abort(); // an ended thread never runs again
 }
 
@@ -132,7 +132,7 @@ void emu_fail(const char *format, ...)
         fprintf(stderr, "%s\n", error_text);
         abort();
     }
-    pause_thread(); // for ever
+    emu_pause(); // for ever
     abort();
 }
 
@@ -183,7 +183,7 @@ void emu_collective(const char *what, uint32_t mask, emu_together together, void
     t->state = EMU_AT_COLLECTIVE;
     t->what = what, t->file = file, t->line = line;
     t->mask = mask, t->together = together, t->payload = payload, t->orders_memory = orders_memory;
-    pause_thread();
+    emu_pause();
 }
 
 int emu_barrier(int value, int *any, int *all, const char *file, int line)
@@ -196,7 +196,7 @@ int emu_barrier(int value, int *any, int *all, const char *file, int line)
     t->what = "__syncthreads", t->file = file, t->line = line;
     t->mask = 0, t->together = NULL;
     t->value = value, t->payload = results;
-    pause_thread();
+    emu_pause();
     if (any)
         *any = results[1], *all = results[2];
     return results[0];
@@ -232,8 +232,10 @@ static bool meet(emu_thread *first, emu_thread *warp, unsigned lanes)
         note("%s at %s:%d: %s", first->what, first->file, first->line, wrong);
         return false;
     }
-    if (first->orders_memory)
+    if (first->orders_memory) {
         emu_warp_epochs[first->number / EMU_WARP]++;
+        emu_bulk_meet_warp(first->number / EMU_WARP, lanes, here);
+    }
     for (unsigned l = 0; l < lanes; l++)
         if (here >> l & 1)
             warp[l].state = EMU_RUNS;
@@ -252,6 +254,8 @@ static void run_warp(unsigned number)
         const unsigned turn = run.order == EMU_SHUFFLED ? run.random >> 16 : 0;
         for (unsigned i = 0; i < lanes && !run.failed; i++) {
             const unsigned l = run.order == EMU_BACKWARD ? lanes - 1 - i : (i + turn) % lanes;
+            if (warp[l].state == EMU_AT_MBARRIER && emu_mbarrier_ready(&warp[l]))
+                warp[l].state = EMU_RUNS;
             if (warp[l].state == EMU_RUNS) {
                 run_thread(&warp[l]);
                 moved = true;
@@ -267,6 +271,8 @@ static void describe(const emu_thread *t, char *out, size_t size)
 {
     if (t->state == EMU_ENDED)
         snprintf(out, size, "thread %u has ended", t->number);
+    else if (t->state == EMU_AT_MBARRIER)
+        snprintf(out, size, "thread %u waits at %s for its phase of parity %u, %s:%d", t->number, t->what, t->mask, t->file, t->line);
     else if (t->state == EMU_AT_BARRIER)
         snprintf(out, size, "thread %u waits at %s, %s:%d", t->number, t->what, t->file, t->line);
     else
@@ -283,11 +289,35 @@ static void fail_apart(const char *what, const emu_thread *a, const emu_thread *
     note("%s: %s; %s", what, first, second);
 }
 
+// All threads of the block wait: does one for an mbarrier that another warp has completed meanwhile?
+static bool pass_mbarrier(void)
+{
+    const emu_thread *stuck = NULL;
+    for (unsigned i = 0; i < emu_thread_count; i++) {
+        if (emu_threads[i].state != EMU_AT_MBARRIER)
+            continue;
+        if (emu_mbarrier_ready(&emu_threads[i]))
+            return true;
+        stuck = stuck ? stuck : &emu_threads[i];
+    }
+    if (stuck) {
+        uint32_t arrivals;
+        long long bytes;
+        char where[300];
+        emu_mbarrier_describe(stuck, &arrivals, &bytes);
+        describe(stuck, where, sizeof where);
+        note("%s, which nothing ends: %u arrivals and %lld bytes are missing", where, arrivals, bytes);
+    }
+    return false;
+}
+
 // All threads of the block wait, or have ended: is it at one barrier?
 static bool pass_barrier(void)
 {
     const emu_thread *first = emu_threads;
     int sum = 0, any = 0, all = 1;
+    if (run.failed)
+        return false;
     for (unsigned i = 0; i < emu_thread_count; i++) {
         emu_thread *t = emu_threads + i;
         if (t->state != EMU_AT_COLLECTIVE)
@@ -315,12 +345,14 @@ static bool pass_barrier(void)
     }
     emu_count.barriers++;
     emu_block_epoch++;
+    emu_bulk_meet_block();
     return true;
 }
 
 static void run_block(void)
 {
     emu_check_begin_block();
+    emu_bulk_begin_block();
     emu_block_epoch = 0;
     memset(emu_warp_epochs, 0, sizeof emu_warp_epochs);
     for (unsigned i = 0; i < emu_thread_count; i++) {
@@ -339,7 +371,9 @@ static void run_block(void)
     do {
         for (unsigned w = 0; w < warps && !run.failed; w++)
             run_warp(run.order == EMU_BACKWARD ? warps - 1 - w : w);
-    } while (!run.failed && pass_barrier());
+    } while (!run.failed && (pass_mbarrier() || pass_barrier()));
+    if (!run.failed && emu_bulk_on_the_way())
+        note("a block ended with %u bulk copies on the way", emu_bulk_on_the_way());
     for (unsigned i = 0; i < emu_thread_count && !run.failed; i++)
         if (emu_threads[i].copy_count)
             note("thread %u ended with copies (cp.async) on the way", i);

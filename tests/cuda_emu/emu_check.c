@@ -124,6 +124,12 @@ static uint64_t stamp_now(int how)
            (uint64_t)(emu_warp_epochs[thread / EMU_WARP] & 0x7fff) << WARP_AT | (how & EMU_ATOMIC ? 1 : 0);
 }
 
+// emu_bulk.c looks after these bytes of dynamic shared memory.
+void emu_check_forget(size_t at, size_t bytes)
+{
+    memset(emu_shared[1].touched + at, 0, bytes * sizeof(emu_touch));
+}
+
 static bool conflict(uint64_t before, uint64_t now)
 {
     if (!before || (before & now & 1))
@@ -145,6 +151,9 @@ static void touch(emu_region *r, size_t at, size_t bytes, int how)
     for (size_t i = at; i < at + bytes; i++) {
         emu_touch *t = r->touched + i;
         uint64_t other = 0;
+        if (emu_bulk_writes && r == &emu_shared[1] && races_within && !emu_bulk_seen(i))
+            emu_fail("%s byte %zu of shared memory, to which a bulk copy writes, without having waited for its mbarrier",
+                     how & (EMU_WRITE | EMU_ATOMIC) ? "writes" : "reads", i);
         if (conflict(t->write, now))
             other = t->write;
         else if (how & (EMU_WRITE | EMU_ATOMIC) && conflict(t->read, now))

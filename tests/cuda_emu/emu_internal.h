@@ -6,7 +6,7 @@
 
 enum { EMU_STACK_BYTES = 256 * 1024, EMU_PAGE = 4096, EMU_COPIES = 64 };
 
-typedef enum emu_state { EMU_RUNS, EMU_AT_COLLECTIVE, EMU_AT_BARRIER, EMU_ENDED } emu_state;
+typedef enum emu_state { EMU_RUNS, EMU_AT_COLLECTIVE, EMU_AT_BARRIER, EMU_AT_MBARRIER, EMU_ENDED } emu_state;
 
 typedef struct emu_copy {
     uint8_t *shared;
@@ -23,9 +23,9 @@ typedef struct emu_thread {
     // Where it waits.
     const char *what, *file;
     int line;
-    uint32_t mask;
+    uint32_t mask; // or an mbarrier's parity
     emu_together together;
-    void *payload;
+    void *payload; // or the mbarrier
     bool orders_memory;
     int value;
     // Its copies on the way.
@@ -65,5 +65,17 @@ int emu_note_error(int error); // for cudaGetLastError; returns it, or the fault
 
 bool emu_shared_allowed(const void *kernel, size_t bytes);
 bool emu_launch_fails(void);
+void emu_pause(void); // lets the others run
+
+// emu_bulk.c
+void emu_bulk_begin_block(void);
+unsigned emu_bulk_on_the_way(void); // copies
+bool emu_mbarrier_ready(const emu_thread *t); // the one that it waits for
+void emu_mbarrier_describe(const emu_thread *t, uint32_t *arrivals, long long *bytes); // what is missing there
+void emu_bulk_meet_warp(unsigned warp, unsigned count, uint32_t lanes); // those have met at a barrier
+void emu_bulk_meet_block(void);
+extern bool emu_bulk_writes;      // there has been a bulk copy in this block
+bool emu_bulk_seen(size_t at);    // may the running thread touch this byte of dynamic shared memory?
+void emu_check_forget(size_t at, size_t bytes); // who touched these last
 
 #endif

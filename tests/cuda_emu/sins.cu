@@ -63,6 +63,31 @@ static __global__ void ring_kernel(const uint32_t *in, uint32_t *out, unsigned w
     ecd_cp_async_wait<0>();
 }
 
+// Two stages, an mbarrier each; a warp's threads wait for themselves, and meet before a stage is filled anew.
+static __global__ void bulk_kernel(const uint32_t *in, uint32_t *out, unsigned words)
+{
+    ECD_DYNAMIC_SHARED(uint32_t, ring);
+    const unsigned t = threadIdx.x, stages = words / 1024;
+    const uint32_t at = ecd_shared_address(ring), barriers = at + 8192;
+    if (t == 0)
+        for (unsigned s = 0; s < 2; s++)
+            ecd_mbarrier_init(barriers + 8 * s, 1);
+    __syncthreads();
+    for (unsigned s = 0; s < stages + 2; s++) {
+        if (s >= 2) {
+            ecd_mbarrier_wait(barriers + s % 2 * 8, (s / 2 - 1) & 1);
+            for (unsigned i = t; i < 1024; i += 256)
+                out[(s - 2) * 1024 + i] = ring[s % 2 * 1024 + i];
+            __syncthreads();
+        }
+        if (t == 0 && s < stages) {
+            ecd_mbarrier_expect(barriers + s % 2 * 8, 4096);
+            ecd_bulk_copy(at + s % 2 * 4096, in + s * 1024, 1024, barriers + s % 2 * 8);
+            ecd_bulk_copy(at + s % 2 * 4096 + 1024, in + s * 1024 + 256, 3072, barriers + s % 2 * 8);
+        }
+    }
+}
+
 static __global__ void histogram_kernel(const uint8_t *in, uint32_t *out, unsigned count)
 {
     __shared__ uint32_t counts[256];
@@ -145,6 +170,11 @@ void sound_transpose(const uint32_t *in, uint32_t *out, unsigned edge)
 void sound_ring(const uint32_t *in, uint32_t *out, unsigned words)
 {
     ECD_LAUNCH(ring_kernel, 1, 256, 0, 0, in, out, words);
+}
+
+void sound_bulk(const uint32_t *in, uint32_t *out, unsigned words)
+{
+    ECD_LAUNCH(bulk_kernel, 1, 256, 8192 + 16, 0, in, out, words);
 }
 
 void sound_histogram(const uint8_t *in, uint32_t *out, unsigned count)
@@ -278,6 +308,33 @@ static __global__ void copy_kernel(uint32_t *words, bool wait)
     words[threadIdx.x] = to[(threadIdx.x * 4 + 4) % 128];
 }
 
+// 512 bytes to 32 threads by one that they wait for, and what can be wrong with that.
+static __global__ void bulk_sin_kernel(uint32_t *words, sin_kind kind)
+{
+    ECD_DYNAMIC_SHARED(uint32_t, to);
+    const uint32_t at = ecd_shared_address(to), barrier = at + 1024, lane = threadIdx.x;
+    const uint32_t issuer = kind == SIN_BULK_OVER_READERS ? 31 : 0;
+    if (lane == 0 && kind != SIN_MBARRIER_MISSING)
+        ecd_mbarrier_init(barrier, 1);
+    if (kind != SIN_MBARRIER_NOT_SEEN)
+        __syncwarp();
+    if (kind == SIN_BULK_OVER_READERS)
+        words[lane] = to[127 - lane]; // whatever there is
+    if (lane == issuer) {
+        ecd_mbarrier_expect(barrier, kind == SIN_BULK_TOO_FEW_EXPECTED ? 496 : kind == SIN_BULK_TOO_MANY_EXPECTED ? 528 : 512);
+        if (kind == SIN_BULK_ARRIVED_TWICE)
+            ecd_mbarrier_expect(barrier, 16);
+        ecd_bulk_copy(kind == SIN_BULK_OUTSIDE ? at + 528 : at, words + 512 + (kind == SIN_BULK_MISALIGNED ? 2 : 0),
+                      kind == SIN_BULK_SIZE ? 500 : 512, barrier);
+    }
+    if (kind == SIN_BULK_NOT_WAITED_FOR)
+        return;
+    if (kind != SIN_BULK_READ_BEFORE_WAIT || lane != 5)
+        ecd_mbarrier_wait(barrier, kind == SIN_BULK_WRONG_PARITY);
+    words[lane] = to[127 - lane];
+    ecd_mbarrier_wait(barrier, 0);
+}
+
 static __global__ void half_mma_kernel(uint32_t *words)
 {
     float d[4] = {0, 0, 0, 0};
@@ -321,6 +378,18 @@ void sin_commit(sin_kind kind, uint32_t *device, uint32_t *host)
     case SIN_COPY_SEEN_WITHOUT_BARRIER: ECD_LAUNCH(copy_kernel, 1, 32, 0, 0, device, true); break;
     case SIN_MMA_IN_HALF_A_WARP: ECD_LAUNCH(half_mma_kernel, 1, 32, 0, 0, device); break;
     case SIN_OTHER_THREADS_LOCAL: ECD_LAUNCH(local_kernel, 1, 32, 0, 0, device); break;
+    case SIN_BULK_SIZE:
+    case SIN_BULK_MISALIGNED:
+    case SIN_BULK_OUTSIDE:
+    case SIN_BULK_TOO_FEW_EXPECTED:
+    case SIN_BULK_TOO_MANY_EXPECTED:
+    case SIN_BULK_READ_BEFORE_WAIT:
+    case SIN_BULK_WRONG_PARITY:
+    case SIN_BULK_OVER_READERS:
+    case SIN_BULK_NOT_WAITED_FOR:
+    case SIN_BULK_ARRIVED_TWICE:
+    case SIN_MBARRIER_MISSING:
+    case SIN_MBARRIER_NOT_SEEN: ECD_LAUNCH(bulk_sin_kernel, 1, 32, 1024 + 8, 0, device, kind); break;
     case SIN_TOO_MUCH_SHARED: ECD_LAUNCH(shared_outside_kernel, 1, 32, 48 * 1024 + 16, 0, device, 0); break;
     case SIN_TOO_MANY_THREADS: ECD_LAUNCH(blocks_kernel, 1, 1056, 0, 0, device); break;
     case SIN_KINDS: break;

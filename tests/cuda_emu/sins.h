@@ -13,6 +13,7 @@ void sound_sum(const float *in, float *out, unsigned count);             // out[
 void sound_scan(const uint32_t *in, uint32_t *out, unsigned warps);      // inclusive sums within warps of 32
 void sound_transpose(const uint32_t *in, uint32_t *out, unsigned edge);  // by tiles of 32 x 32 in dynamic shared memory
 void sound_ring(const uint32_t *in, uint32_t *out, unsigned words);      // a copy by cp.async in two stages; words % 1024 == 0
+void sound_bulk(const uint32_t *in, uint32_t *out, unsigned words);      // the same by bulk copies
 void sound_histogram(const uint8_t *in, uint32_t *out, unsigned count);  // 256 counts by atomics
 void sound_votes(uint32_t *out);                                         // [32][8] of each lane's votes and shuffles
 void sound_product(const uint16_t *a, const uint16_t *b, float *d);      // 16x16 times 16x8, BF16 (b: [8][16])
@@ -43,6 +44,18 @@ typedef enum sin_kind {
     SIN_COPY_SEEN_WITHOUT_BARRIER,
     SIN_MMA_IN_HALF_A_WARP,
     SIN_OTHER_THREADS_LOCAL,
+    SIN_BULK_SIZE,
+    SIN_BULK_MISALIGNED,
+    SIN_BULK_OUTSIDE,
+    SIN_BULK_TOO_FEW_EXPECTED,
+    SIN_BULK_TOO_MANY_EXPECTED,
+    SIN_BULK_READ_BEFORE_WAIT,
+    SIN_BULK_WRONG_PARITY,
+    SIN_BULK_OVER_READERS,
+    SIN_BULK_NOT_WAITED_FOR,
+    SIN_BULK_ARRIVED_TWICE,
+    SIN_MBARRIER_MISSING,
+    SIN_MBARRIER_NOT_SEEN,
     SIN_TOO_MUCH_SHARED,
     SIN_TOO_MANY_THREADS,
     SIN_KINDS,

@@ -67,6 +67,10 @@ static void check_words(void)
     take_back(out, o, sizeof out);
     assert_memory_equal(out, in, sizeof in);
     o = device_copy(NULL, sizeof out);
+    sound_bulk(d, o, RING);
+    take_back(out, o, sizeof out);
+    assert_memory_equal(out, in, sizeof in);
+    o = device_copy(NULL, sizeof out);
     sound_scan(d, o, EDGE * EDGE / 32);
     take_back(out, o, sizeof out);
     for (uint32_t i = 0, sum = 0; i < EDGE * EDGE; i++) {
@@ -214,6 +218,18 @@ static const char *const finding[SIN_KINDS] = {
     [SIN_COPY_SEEN_WITHOUT_BARRIER] = "a race at byte",
     [SIN_MMA_IN_HALF_A_WARP] = "without the whole warp",
     [SIN_OTHER_THREADS_LOCAL] = "local memory of thread 0",
+    [SIN_BULK_SIZE] = "a bulk copy of 500 bytes",
+    [SIN_BULK_MISALIGNED] = "which are not multiples of 16",
+    [SIN_BULK_OUTSIDE] = "at byte 528 of dynamic shared memory of 1032 bytes",
+    [SIN_BULK_TOO_FEW_EXPECTED] = "bring 512 bytes to an mbarrier that expects 496",
+    [SIN_BULK_TOO_MANY_EXPECTED] = "which nothing ends: 0 arrivals and 16 bytes are missing",
+    [SIN_BULK_READ_BEFORE_WAIT] = "thread (5,0,0): reads byte 488 of shared memory, to which a bulk copy writes",
+    [SIN_BULK_WRONG_PARITY] = "to which a bulk copy writes, without having waited",
+    [SIN_BULK_OVER_READERS] = "a race at byte",
+    [SIN_BULK_NOT_WAITED_FOR] = "a block ended with 1 bulk copies on the way",
+    [SIN_BULK_ARRIVED_TWICE] = "more than those",
+    [SIN_MBARRIER_MISSING] = "where no mbarrier was initialised",
+    [SIN_MBARRIER_NOT_SEEN] = "a race at byte",
     [SIN_TOO_MUCH_SHARED] = "shared memory that cudaFuncSetAttribute did not allow",
     [SIN_TOO_MANY_THREADS] = "a block of 1056 x 1 x 1 threads",
 };

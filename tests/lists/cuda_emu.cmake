@@ -7,7 +7,8 @@ include(CheckLanguage)
 check_language(CXX)
 if(CMAKE_CXX_COMPILER AND NOT CMAKE_C_FLAGS MATCHES "-fsanitize=thread")
     enable_language(CXX)
-    add_library(ecd_cuda_emu STATIC cuda_emu/emu_block.c cuda_emu/emu_check.c cuda_emu/emu_graph.c cuda_emu/emu_ptx.c
+    add_library(ecd_cuda_emu STATIC cuda_emu/emu_block.c cuda_emu/emu_bulk.c cuda_emu/emu_check.c cuda_emu/emu_graph.c
+        cuda_emu/emu_ptx.c
         cuda_emu/emu_runtime.c)
     target_include_directories(ecd_cuda_emu PUBLIC ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include)
     # The fibres' stacks are none that the sanitizers know.
