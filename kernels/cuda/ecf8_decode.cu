@@ -1,63 +1,6 @@
-// The decoding kernel: blocks of twelve warps, a tile each, by the image of a plan.
+// The decoding kernel: blocks of twelve warps, a tile each, by the image of a plan; one launch for all kinds of containers.
 #include "kernels/cuda/ecf8_checksum.cuh"
-#include "kernels/cuda/ecf8_image.h"
-#include "kernels/cuda/ecf8_output.cuh"
-
-enum { THREADS = ECD_ECF8_WARPS * 32, BLOCKS = 3 }; // of an SM: 36 warps, by registers
-
-// Dynamic shared memory: the table at a multiple of its size, because then its address needs no addition; rings before it
-// as far as there is room, the others behind. Wherever shared memory begins, this is enough.
-enum { SHARED_BYTES = ECD_ECF8_TABLE_BYTES + (ECD_ECF8_WARPS + 1) * ECD_ECF8_RING_BYTES };
-
-// What a kernel is called with.
-struct work {
-    const ecd_ecf8_tensor *tensors;
-    const ecd_ecf8_block *blocks;
-    uint8_t *out;
-    uint32_t *faults, *status; // a count; a place for each warp
-};
-
-struct tile_job {
-    const ecd_ecf8_tensor *tensor;
-    uint32_t tile;
-    uint64_t first;       // its first weight
-    uint32_t weights, groups; // that the tensor has of it
-    uint64_t words_begin, words_end; // bytes
-    uint32_t patch_begin, patch_end, crc;
-    uint8_t *out; // of its first weight
-};
-
-// That a warp's number is the same in all its lanes must be seen by the compiler: else it takes every branch that hangs
-// on it for one at which a warp may part, and checks before each vote.
-static __device__ __forceinline__ uint32_t warp_number()
-{
-    return __shfl_sync(ECD_ALL_LANES, threadIdx.x / 32, 0);
-}
-
-// The warp's tile. Found again after the main loop, instead of being kept in registers through it.
-static __device__ __forceinline__ tile_job find_tile(const work &k, bool bf16)
-{
-    const ecd_ecf8_block *block = k.blocks + blockIdx.x;
-    const ecd_ecf8_tensor *t = k.tensors + block->tensor;
-    tile_job j;
-    j.tensor = t;
-    j.tile = block->tiles[warp_number()];
-    j.first = (uint64_t)j.tile * t->tile_weights;
-    const uint64_t left = t->count - j.first;
-    j.weights = left < t->tile_weights ? (uint32_t)left : t->tile_weights;
-    j.groups = (j.weights + ECF8_GROUP - 1) / ECF8_GROUP;
-    j.out = k.out + (t->out_at + j.first * (bf16 ? 2 : t->own_bytes));
-    if (t->kind > ECD_ECF8_KIND_SINGLES)
-        return j;
-    const uint4 *entry = (const uint4 *)(t->directory + (uint64_t)j.tile * 16);
-    const uint4 a = entry[0], b = entry[1];
-    j.words_begin = 2 * (a.x | (uint64_t)(a.y & 0xffff) << 32);
-    j.words_end = 2 * (b.x | (uint64_t)(b.y & 0xffff) << 32);
-    j.patch_begin = a.z;
-    j.patch_end = b.z;
-    j.crc = a.w;
-    return j;
-}
+#include "kernels/cuda/ecf8_tile.cuh"
 
 // ---------------------------------------------------------------- coded tiles
 
@@ -85,24 +28,10 @@ static __device__ __forceinline__ void decode_chunk(ecd_ecf8_warp &w, ecd_ecf8_p
         ecd_ecf8_mend_nan((uint16_t *)to, groups, 4);
 }
 
-// A weight in the tensor's own dtype, of its symbol and what the plane has for it.
-static __device__ uint32_t own_weight(const ecd_ecf8_tensor *t, uint32_t symbol, uint64_t weight)
-{
-    if (t->kind == ECD_ECF8_KIND_PAIRS) {
-        const uint64_t in_group = weight % ECF8_GROUP;
-        const uint32_t nibble = t->plane[weight / ECF8_GROUP * 64 + in_group % 64] >> (in_group / 64 * 4);
-        return symbol << 3 | (nibble & 7) | (nibble & 8) << 4;
-    }
-    if (t->own_bytes == 1)
-        return symbol;
-    const uint32_t rest = t->plane[weight];
-    return t->dtype == ECF8_BF16 ? symbol << 7 | (rest & 0x7f) | (rest & 0x80) << 8 : symbol << 8 | rest;
-}
-
 // Puts a tile's too rare symbols right, lanes by turns. Returns false where one stands on another symbol than code 0's.
 // `moved`: is added what the lane's changes are at the tile's end, for the checksum.
 template <bool halves, bool checksums>
-static __device__ bool patch_tile(const tile_job &j, uint32_t lane, uint32_t fill, uint32_t &moved)
+static __device__ bool patch_tile(const ecd_ecf8_job &j, uint32_t lane, uint32_t fill, uint32_t &moved)
 {
     const ecd_ecf8_tensor *t = j.tensor;
     const uint32_t per_code = t->kind == ECD_ECF8_KIND_PAIRS ? 2 : 1, end = j.groups * ECF8_GROUP;
@@ -112,8 +41,8 @@ static __device__ bool patch_tile(const tile_job &j, uint32_t lane, uint32_t fil
         const uint32_t place = (patch[0] | (uint32_t)patch[1] << 8) * per_code;
         for (uint32_t k = 0; k < per_code && place + k < end; k++) {
             const uint32_t at = place + k, shift = per_code == 2 ? 4 * k : 0, bits = per_code == 2 ? 15 : 255;
-            const uint32_t was = own_weight(t, fill >> shift & bits, j.first + at);
-            const uint32_t is = own_weight(t, patch[2] >> shift & bits, j.first + at);
+            const uint32_t was = ecd_ecf8_own_weight(t, fill >> shift & bits, j.first + at);
+            const uint32_t is = ecd_ecf8_own_weight(t, patch[2] >> shift & bits, j.first + at);
             for (uint32_t byte = 0; checksums && byte < t->own_bytes; byte++)
                 moved ^= ecd_crc_moved((was ^ is) >> (8 * byte) & 255, (end - at) * t->own_bytes - byte);
             if (at >= j.weights)
@@ -133,7 +62,7 @@ static __device__ bool patch_tile(const tile_job &j, uint32_t lane, uint32_t fil
 }
 
 template <int way, bool checksums>
-static __device__ __forceinline__ uint32_t decode_coded(const work &k, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
+static __device__ __forceinline__ uint32_t decode_coded(const ecd_ecf8_work &k, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
                                                         const uint32_t *checksum_table)
 {
     const uint32_t entries = ecd_ecf8_has_pairs(way) ? 2 : 4, chunk_groups = ECD_ECF8_CHUNK_STEPS / entries;
@@ -143,7 +72,7 @@ static __device__ __forceinline__ uint32_t decode_coded(const work &k, ecd_ecf8_
     uint8_t *to;
     uint32_t twice, plane[ECD_ECF8_CHUNK_STEPS / 2];
     {
-        const tile_job j = find_tile(k, ecd_ecf8_has_halves(way));
+        const ecd_ecf8_job j = ecd_ecf8_find_tile(k, ecd_ecf8_has_halves(way));
         ecd_ecf8_begin(w, j.tensor->words, j.words_begin, j.words_end, j.tensor->code_bits);
         ecd_ecf8_open_plane<way>(p, j.tensor->plane, j.first / ECF8_GROUP, j.tensor->plane_mask,
                                  j.tensor->to_bf16 && j.tensor->dtype == ECF8_F16);
@@ -166,7 +95,7 @@ static __device__ __forceinline__ uint32_t decode_coded(const work &k, ecd_ecf8_
     }
 
     // The others one by one, the last of which the tensor may not fill.
-    const tile_job j = find_tile(k, ecd_ecf8_has_halves(way));
+    const ecd_ecf8_job j = ecd_ecf8_find_tile(k, ecd_ecf8_has_halves(way));
     const uint32_t lane = threadIdx.x % 32, groups = __shfl_sync(ECD_ALL_LANES, j.groups, 0);
 #pragma unroll 1
     for (uint32_t g = 2 * twice * chunk_groups; g < groups; g++) {
@@ -185,7 +114,7 @@ static __device__ __forceinline__ uint32_t decode_coded(const work &k, ecd_ecf8_
         if (checksums)
             ecd_ecf8_add_group(sum, lane, x, y);
     }
-    ecd_cp_async_wait<0>();
+    ecd_ecf8_let_arrive(w);
     if (!ecd_ecf8_ends_well(w, j.tensor->words, j.words_end, j.tensor->code_bits))
         return ECF8_ERR_STREAM;
     uint32_t moved = 0;
@@ -203,9 +132,9 @@ static __device__ __forceinline__ uint32_t decode_coded(const work &k, ecd_ecf8_
 
 // Four weights a lane and turn; with checksums of a tile that is not whole groups, byte by byte at its end.
 template <bool halves, bool checksums>
-static __device__ uint32_t copy_raw(const work &k, const uint32_t *checksum_table)
+static __device__ uint32_t copy_raw(const ecd_ecf8_work &k, const uint32_t *checksum_table)
 {
-    const tile_job j = find_tile(k, halves);
+    const ecd_ecf8_job j = ecd_ecf8_find_tile(k, halves);
     const uint32_t lane = threadIdx.x % 32;
     const ecd_ecf8_tensor *t = j.tensor;
     const uint32_t own = t->own_bytes;
@@ -238,9 +167,9 @@ static __device__ uint32_t copy_raw(const work &k, const uint32_t *checksum_tabl
     return ~c == __ldg((const uint32_t *)(t->directory + j.tile * 4)) ? ECF8_OK : ECF8_ERR_DATA_CHECKSUM;
 }
 
-static __device__ void fill_constant(const work &k, bool halves)
+static __device__ void fill_constant(const ecd_ecf8_work &k, bool halves)
 {
-    const tile_job j = find_tile(k, halves);
+    const ecd_ecf8_job j = ecd_ecf8_find_tile(k, halves);
     for (uint32_t i = threadIdx.x % 32; i < j.weights; i += 32)
         if (halves)
             ((uint16_t *)j.out)[i] = (uint16_t)j.tensor->constant;
@@ -248,63 +177,30 @@ static __device__ void fill_constant(const work &k, bool halves)
             j.out[i] = (uint8_t)j.tensor->constant;
 }
 
-static __device__ __forceinline__ void report(const work &k, uint32_t fault)
-{
-    if (threadIdx.x % 32)
-        return;
-    k.status[blockIdx.x * ECD_ECF8_WARPS + threadIdx.x / 32] = fault;
-    if (fault)
-        atomicAdd(k.faults, 1u);
-}
-
 // ---------------------------------------------------------------- the kernels
 
-struct shared_places {
-    uint32_t *table;
-    uint8_t *ring;
-};
-
-static __device__ __forceinline__ shared_places place_shared(uint8_t *base, uint32_t warp)
-{
-    const uint32_t begin = ecd_shared_address(base);
-    const uint32_t gap = (0u - begin) & (ECD_ECF8_TABLE_BYTES - 1), before = gap / ECD_ECF8_RING_BYTES;
-    const uint32_t ring = warp < before ? warp * ECD_ECF8_RING_BYTES
-                                        : gap + ECD_ECF8_TABLE_BYTES + (warp - before) * ECD_ECF8_RING_BYTES;
-    return {(uint32_t *)(base + gap), base + ring};
-}
-
-// Blocks of coded tiles, all of one way.
+// A block of coded tiles.
 template <int way, bool checksums>
-static __global__ void __launch_bounds__(THREADS, checksums ? 1 : BLOCKS) coded_kernel(const work k)
+static __device__ __forceinline__ void coded_block(const ecd_ecf8_work &k, uint8_t *shared, ecd_ecf8_codes *codes,
+                                                   uint32_t *checksum_table)
 {
-    __shared__ ecd_ecf8_codes codes;
-    __shared__ uint32_t checksum_table[checksums ? 1024 : 1];
-    ECD_DYNAMIC_SHARED(uint8_t, shared);
-    const ecd_ecf8_block *block = k.blocks + blockIdx.x;
-    const ecd_ecf8_tensor *t = k.tensors + block->tensor;
-    const shared_places places = place_shared(shared, warp_number());
-    ecd_ecf8_order_symbols(&codes, t->tables + block->table * (ECD_ECF8_SYMBOLS / 2));
-    ecd_ecf8_build_table(places.table, &codes, t->code_bits, t->payload);
+    ecd_ecf8_warp w;
+    ecd_ecf8_open_block(k, shared, codes, w);
     if (checksums)
         ecd_crc_build(checksum_table, ecd_ecf8_has_halves(way) ? 256 : 128);
-    if (warp_number() >= block->count)
-        return;
-    ecd_ecf8_warp w;
-    w.below = ecd_keep((1u << threadIdx.x % 32) - 1);
-    w.table = ecd_keep(ecd_shared_address(places.table));
-    w.ring = __shfl_sync(ECD_ALL_LANES, ecd_shared_address(places.ring), 0);
-    report(k, decode_coded<way, checksums>(k, w, &codes, checksum_table));
+    if (ecd_ecf8_warp_number() < k.blocks[blockIdx.x].count)
+        ecd_ecf8_report(k, decode_coded<way, checksums>(k, w, codes, checksum_table));
 }
 
-// Blocks of raw tiles and constants.
-template <bool bf16, bool checksums> static __global__ void __launch_bounds__(THREADS) plain_kernel(const work k)
+// A block of raw tiles or constants.
+template <bool bf16, bool checksums>
+static __device__ __forceinline__ void plain_block(const ecd_ecf8_work &k, uint32_t *checksum_table)
 {
-    __shared__ uint32_t checksum_table[checksums ? 1024 : 1];
     const ecd_ecf8_block *block = k.blocks + blockIdx.x;
     const ecd_ecf8_tensor *t = k.tensors + block->tensor;
     if (checksums)
         ecd_crc_build(checksum_table, t->own_bytes * ECF8_GROUP);
-    if (warp_number() >= block->count)
+    if (ecd_ecf8_warp_number() >= block->count)
         return;
     uint32_t fault = ECF8_OK;
     if (t->kind == ECD_ECF8_KIND_CONSTANT)
@@ -313,53 +209,64 @@ template <bool bf16, bool checksums> static __global__ void __launch_bounds__(TH
         fault = copy_raw<true, checksums>(k, checksum_table);
     else
         fault = copy_raw<false, checksums>(k, checksum_table);
-    report(k, fault);
+    ecd_ecf8_report(k, fault);
 }
 
-// ---------------------------------------------------------------- launches
-
-static cudaError_t launch(void (*kernel)(work), uint32_t blocks, uint32_t shared_bytes, const work &k, cudaStream_t stream)
+// Which way a block goes hangs on its number and on what the kernel was called with, nothing else, so that the compiler
+// knows it to be the same in a whole warp (ecd_ecf8_warp_number).
+template <bool bf16, bool checksums>
+static __global__ void __launch_bounds__(ECD_ECF8_THREADS, checksums ? 1 : ECD_ECF8_BLOCKS_OF_SM)
+    decode_kernel(const __grid_constant__ ecd_ecf8_work k)
 {
-    cudaError_t error = cudaSuccess;
-    if (shared_bytes)
-        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
-    if (error)
-        return error;
-    ECD_LAUNCH(kernel, blocks, THREADS, shared_bytes, stream, k);
-    return cudaGetLastError();
+    __shared__ ecd_ecf8_codes codes;
+    __shared__ uint32_t checksum_table[checksums ? 1024 : 1];
+    ECD_DYNAMIC_SHARED(uint8_t, shared);
+    if (blockIdx.x < k.end[ECD_ECF8_RUN_PAIRS])
+        coded_block<bf16 ? ECD_ECF8_PAIRS_TO_HALVES : ECD_ECF8_PAIRS_TO_BYTES, checksums>(k, shared, &codes, checksum_table);
+    else if (!bf16 && blockIdx.x < k.end[ECD_ECF8_RUN_BYTES])
+        coded_block<ECD_ECF8_SINGLES_TO_BYTES, checksums>(k, shared, &codes, checksum_table);
+    else if (blockIdx.x < k.end[ECD_ECF8_RUN_HALVES])
+        coded_block<ECD_ECF8_SINGLES_TO_HALVES, checksums>(k, shared, &codes, checksum_table);
+    else
+        plain_block<bf16, checksums>(k, checksum_table);
 }
 
-template <bool checksums> static void (*coded_kernel_of(bool bf16, int lane_way))(work)
-{
-    if (lane_way == ECD_ECF8_RUN_PAIRS)
-        return bf16 ? coded_kernel<ECD_ECF8_PAIRS_TO_HALVES, false> : coded_kernel<ECD_ECF8_PAIRS_TO_BYTES, checksums>;
-    if (lane_way == ECD_ECF8_RUN_BYTES)
-        return coded_kernel<ECD_ECF8_SINGLES_TO_BYTES, checksums>;
-    return coded_kernel<ECD_ECF8_SINGLES_TO_HALVES, checksums>;
-}
+// ---------------------------------------------------------------- the launch
 
-int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream)
+// Blocks first .. first + count - 1 of the image, whose runs end where `k` says, counted from the first.
+static int launch(const ecd_ecf8_plan *plan, ecd_ecf8_work k, uint32_t first, uint32_t count, int checksums, void *stream)
 {
     const bool bf16 = plan->form == ECF8_FORM_BF16;
     if (checksums && bf16)
         return cudaErrorInvalidValue;
-    const ecd_ecf8_tensor *tensors = (const ecd_ecf8_tensor *)image;
-    work k = {tensors, (const ecd_ecf8_block *)(tensors + plan->tensor_count), (uint8_t *)out, status, status + 1};
-    cudaError_t error = cudaSuccess;
-    for (int run = 0; !error && run < ECD_ECF8_RUNS; run++) {
-        const uint32_t blocks = plan->run_blocks[run];
-        if (!blocks)
-            continue;
-        if (run == ECD_ECF8_RUN_PLAIN)
-            error = launch(bf16        ? plain_kernel<true, false>
-                           : checksums ? plain_kernel<false, true>
-                                       : plain_kernel<false, false>,
-                           blocks, 0, k, (cudaStream_t)stream);
-        else
-            error = launch(checksums ? coded_kernel_of<true>(bf16, run) : coded_kernel_of<false>(bf16, run), blocks,
-                           SHARED_BYTES, k, (cudaStream_t)stream);
-        k.blocks += blocks;
-        k.status += blocks * ECD_ECF8_WARPS;
-    }
-    return error;
+    if (!count)
+        return cudaSuccess;
+    void (*kernel)(const ecd_ecf8_work) = bf16        ? decode_kernel<true, false>
+                                 : checksums ? decode_kernel<false, true>
+                                             : decode_kernel<false, false>;
+    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, ECD_ECF8_SHARED_BYTES);
+    if (error)
+        return error;
+    k.blocks += first;
+    k.status += (uint64_t)first * ECD_ECF8_WARPS;
+    ECD_LAUNCH(kernel, count, ECD_ECF8_THREADS, ECD_ECF8_SHARED_BYTES, (cudaStream_t)stream, k);
+    return cudaGetLastError();
+}
+
+int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream)
+{
+    ecd_ecf8_work k = ecd_ecf8_work_of(plan, image, out, status);
+    for (uint32_t run = 0, end = 0; run < ECD_ECF8_RUNS; run++)
+        k.end[run] = end += plan->run_blocks[run];
+    return launch(plan, k, 0, plan->block_count, checksums, stream);
+}
+
+int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
+                         int checksums, void *stream)
+{
+    const ecd_ecf8_tensor *t = (const ecd_ecf8_tensor *)plan->image + part;
+    ecd_ecf8_work k = ecd_ecf8_work_of(plan, image, out, status);
+    for (uint32_t run = t->run; run < ECD_ECF8_RUNS; run++)
+        k.end[run] = t->block_count;
+    return launch(plan, k, t->first_block, t->block_count, checksums, stream);
 }

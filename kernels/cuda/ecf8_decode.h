@@ -1,5 +1,4 @@
-// Decoding ECF8 containers (docs/FORMAT.md) on the device: all tensors of a block of the model in one launch (and one
-// more for each other kind of container among them: ecd_ecf8_run).
+// Decoding ECF8 containers (docs/FORMAT.md) on the device: all tensors of a block of the model, of whatever kind, in one launch.
 //
 //     ecf8_open each blob on the host, copy it to the device    the metadata is checked once, there
 //     ecd_ecf8_plan_make(...)                                   which warp decodes which tile
@@ -12,6 +11,8 @@
 #ifndef ECD_KERNELS_CUDA_ECF8_DECODE_H
 #define ECD_KERNELS_CUDA_ECF8_DECODE_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 #include "codec/ecf8.h"
 
@@ -21,6 +22,7 @@ extern "C" {
 
 enum {
     ECD_ECF8_WARPS = 12, // of a block of threads
+    ECD_ECF8_BLOCKS_OF_SM = 3, // 36 warps, by registers
     ECD_ECF8_BLOB_ALIGN = 64,
     ECD_ECF8_OUT_ALIGN = 16,
 };
@@ -32,6 +34,10 @@ typedef struct ecd_ecf8_part {
     const void *device_blob; // the same bytes, aligned to ECD_ECF8_BLOB_ALIGN
     uint64_t first_tile, tile_count;
     uint64_t out_bytes_at; // where the first tile's first weight goes, in bytes from `out`; a multiple of ECD_ECF8_OUT_ALIGN
+    bool alone;            // decoded by ecd_ecf8_decode_part, not together with the others: its tiles are shared out for that
+    // Blocks of threads that the device holds at once, ECD_ECF8_BLOCKS_OF_SM of each multiprocessor: where the tiles that are
+    // decoded together do not fill them, each gets fewer than ECD_ECF8_WARPS. 0: full blocks.
+    uint32_t at_once;
 } ecd_ecf8_part;
 
 // Tiles that a part can name: those of the container; constants have some too.
@@ -45,7 +51,7 @@ uint64_t ecd_ecf8_tiles_within(const ecf8_view *view, ecf8_form form, uint64_t f
 typedef struct ecd_ecf8_tensor ecd_ecf8_tensor; // of the image; ecf8_image.h
 typedef struct ecd_ecf8_block ecd_ecf8_block;
 
-// Launches: tiles of a kind together. Most models' tensors are all of one kind.
+// Kinds of tiles, which lie together in a plan: a block of threads knows by its number alone which kind it has.
 typedef enum ecd_ecf8_run {
     ECD_ECF8_RUN_PAIRS,
     ECD_ECF8_RUN_BYTES,  // singles to weights of one byte
@@ -75,6 +81,10 @@ ecd_status ecd_ecf8_plan_make(const ecd_ecf8_part *parts, uint32_t part_count, e
 // overwritten. `stream`: a cudaStream_t. `checksums`: compare each tile's CRC32C too, form NATIVE only: for the time
 // when a model is loaded. Returns a cudaError_t, 0 for none.
 int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream);
+
+// The same of one part of the plan.
+int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
+                         int checksums, void *stream);
 
 // What a launch left in `status` (copied to the host): the first damaged tile's ecf8_status, its part and tile. ECF8_OK
 // where there is none.

@@ -24,6 +24,7 @@ struct ecd_ecf8_tensor {
     uint32_t constant;     // as a pair of 16 bits or four bytes, in the form asked for
     uint32_t own_bytes;    // of a weight in the blob's own dtype
     uint32_t to_bf16;      // 1: BF16 is wanted of another dtype
+    uint32_t run, first_block, block_count; // its blocks; for the host
 };
 
 // A block of threads: up to ECD_ECF8_WARPS tiles of one tensor and one table.

@@ -30,21 +30,39 @@ static bool is_inside(const ecd_ecf8_part *part)
     return part->first_tile <= tiles && part->tile_count <= tiles - part->first_tile && tiles <= UINT32_MAX;
 }
 
-static uint64_t most_blocks(const ecd_ecf8_part *part)
+// Tiles of a block, of so many that are decoded at once: where there are too few to fill the device, each block gets fewer,
+// so that all multiprocessors have some.
+static uint32_t tiles_of_block(uint64_t tiles, uint32_t at_once)
+{
+    const uint64_t share = at_once ? (tiles + at_once - 1) / at_once : ECD_ECF8_WARPS;
+    return share > ECD_ECF8_WARPS ? ECD_ECF8_WARPS : share ? (uint32_t)share : 1;
+}
+
+// Of the parts that are decoded together.
+static uint64_t tiles_together(const ecd_ecf8_part *parts, uint32_t part_count)
+{
+    uint64_t tiles = 0;
+    for (uint32_t i = 0; i < part_count; i++)
+        tiles += parts[i].alone ? 0 : parts[i].tile_count;
+    return tiles;
+}
+
+static uint64_t most_blocks(const ecd_ecf8_part *part, uint64_t together)
 {
     const uint64_t tables = part->view->table_count ? part->view->table_count : 1;
-    const uint64_t full = part->tile_count / ECD_ECF8_WARPS;
+    const uint64_t full = part->tile_count / tiles_of_block(part->alone ? part->tile_count : together, part->at_once);
     return full + (tables < part->tile_count ? tables : part->tile_count); // a table's last block may be short
 }
 
 size_t ecd_ecf8_plan_bytes(const ecd_ecf8_part *parts, uint32_t part_count)
 {
     uint64_t blocks = 0;
-    for (uint32_t i = 0; i < part_count; i++) {
+    for (uint32_t i = 0; i < part_count; i++)
         if (!is_inside(parts + i))
             return 0;
-        blocks += most_blocks(parts + i);
-    }
+    const uint64_t together = tiles_together(parts, part_count);
+    for (uint32_t i = 0; i < part_count; i++)
+        blocks += most_blocks(parts + i, together);
     return (size_t)(part_count * sizeof(ecd_ecf8_tensor) + blocks * sizeof(ecd_ecf8_block));
 }
 
@@ -120,8 +138,8 @@ static void describe(const ecd_ecf8_part *part, bool bf16, ecd_ecf8_tensor *t)
     };
 }
 
-// The blocks of one part; `next` is where they go. Returns behind the last.
-static ecd_ecf8_block *share_out(const ecd_ecf8_part *part, uint32_t tensor, ecd_ecf8_block *next)
+// The blocks of one part, of at most `most` tiles each; `next` is where they go. Returns behind the last.
+static ecd_ecf8_block *share_out(const ecd_ecf8_part *part, uint32_t tensor, uint32_t most, ecd_ecf8_block *next)
 {
     const ecf8_view *v = part->view;
     const uint32_t tables = v->table_count ? v->table_count : 1;
@@ -131,7 +149,7 @@ static ecd_ecf8_block *share_out(const ecd_ecf8_part *part, uint32_t tensor, ecd
             if (ecf8_is_coded(v->mode) && ecf8_entry_of(v->directory, i).table != table)
                 continue;
             block.tiles[block.count++] = (uint32_t)i;
-            if (block.count == ECD_ECF8_WARPS) {
+            if (block.count == most) {
                 *next++ = block;
                 block.count = 0;
             }
@@ -158,15 +176,21 @@ ecd_status ecd_ecf8_plan_make(const ecd_ecf8_part *parts, uint32_t part_count, e
     ecd_ecf8_tensor *tensors = memory;
     ecd_ecf8_block *blocks = (ecd_ecf8_block *)(void *)(tensors + part_count), *end = blocks;
     *plan = (ecd_ecf8_plan){.image = memory, .tensor_count = part_count, .form = form};
-    for (uint32_t run = 0; run < ECD_ECF8_RUNS; run++) {
-        const ecd_ecf8_block *begin = end;
-        for (uint32_t i = 0; i < part_count; i++)
-            if (run_of(parts[i].view, form == ECF8_FORM_BF16) == run)
-                end = share_out(parts + i, i, end);
-        plan->run_blocks[run] = (uint32_t)(end - begin);
-    }
     for (uint32_t i = 0; i < part_count; i++)
         describe(parts + i, form == ECF8_FORM_BF16, tensors + i);
+    const uint64_t together = tiles_together(parts, part_count);
+    for (uint32_t run = 0; run < ECD_ECF8_RUNS; run++) {
+        const ecd_ecf8_block *begin = end;
+        for (uint32_t i = 0; i < part_count; i++) {
+            if (run_of(parts[i].view, form == ECF8_FORM_BF16) != run)
+                continue;
+            tensors[i].run = run;
+            tensors[i].first_block = (uint32_t)(end - blocks);
+            end = share_out(parts + i, i, tiles_of_block(parts[i].alone ? parts[i].tile_count : together, parts[i].at_once), end);
+            tensors[i].block_count = (uint32_t)(end - blocks) - tensors[i].first_block;
+        }
+        plan->run_blocks[run] = (uint32_t)(end - begin);
+    }
     plan->image_bytes = (size_t)((uint8_t *)end - (uint8_t *)memory);
     plan->block_count = (uint32_t)(end - blocks);
     plan->status_count = 1 + (uint64_t)plan->block_count * ECD_ECF8_WARPS;

@@ -1,10 +1,11 @@
 // A warp that takes the codes of one tile of an ECF8 container (docs/FORMAT.md, "The words of a tile"): a lane of the format
 // is a lane of the warp. What codec/lanes_scalar.c says in C, in as few instructions as were found.
 //
-// Words. The tile's words come through a ring in shared memory by cp.async, a stage of 512 bytes at a time. Eight steps take
-// 512 bytes at most, so the ring is looked after only once in eight steps (a chunk). Behind the ring lies a copy of
-// its first stage, so that no look-up wraps. Whatever the words say, look-ups stay within ring and copy; behind the
-// tile's end there are zeros or up to 14 bytes of the next tile, and the count of words at the end finds that.
+// Words. The tile's words come through a ring in shared memory, a stage of 512 bytes at a time, by cp.async or (a choice of the
+// build: ECD_HAS_BULK_COPIES) by a bulk copy, which one lane starts and an mbarrier tells all lanes the end of. Eight steps
+// take 512 bytes at most, so the ring is looked after only once in eight steps (a chunk). Behind the ring lies a copy of its
+// first stage, so that no look-up wraps. Whatever the words say, look-ups stay within ring and copy; behind the tile's end
+// there is anything, and the count of words at the end finds that it was taken.
 //
 // A lane's state is its window and `left`. The window holds the valid bits times 4, what was consumed above them. The low
 // 5 bits of `left` are valid - L in two's complement, -12..15: bit 4, the sign, is set where fewer than L bits
@@ -30,13 +31,15 @@ struct ecd_ecf8_warp {
     uint32_t table;   // shared address, a multiple of its 16 KB
     uint32_t offsets; // the mask of an offset into it: 4 (2^L - 1)
     uint32_t ring;    // shared address
+    uint32_t arrival; // shared address of the mbarrier of its bulk copies
     // The state.
     uint32_t window, left;
     uint32_t place;     // shared address of the next word
     uint32_t refill_at; // the place from which on the next stage is fetched
-    // What the lane fetches next: 16 bytes from `source`, if more than 0 are left of it.
+    // What is fetched next, as far as more than 0 bytes are left of it: by a lane 16 bytes from `source`, or by one for all.
     const uint8_t *source;
     int32_t source_bytes;
+    uint32_t parity; // of the bulk copies' phase that was begun last
 };
 
 // Starts the copy of the next stage to the ring, at shared address `to`, and to the copy if that is the first stage.
@@ -51,17 +54,46 @@ static __device__ __forceinline__ void ecd_ecf8_fetch(ecd_ecf8_warp &w, uint32_t
     w.source_bytes -= ECD_ECF8_STAGE;
 }
 
+// The same of `size` bytes by bulk copies, a phase of the mbarrier. What lies behind the tile's end stays as it is.
+template <uint32_t size> static __device__ __forceinline__ void ecd_ecf8_fetch_bulk(ecd_ecf8_warp &w, uint32_t to)
+{
+    const int32_t most = size, bytes = w.source_bytes < most ? w.source_bytes : most; // multiples of 16
+    const uint32_t stage = ECD_ECF8_STAGE, first = size > stage && bytes > (int32_t)stage ? stage : (uint32_t)bytes;
+    if (ecd_elect()) {
+        const uint32_t there = bytes > 0 ? (uint32_t)bytes : 0;
+        ecd_mbarrier_expect(w.arrival, to == w.ring && there ? there + first : there);
+        if (there) {
+            ecd_bulk_copy(to, w.source, there, w.arrival);
+            if (to == w.ring)
+                ecd_bulk_copy(to + ECD_ECF8_RING, w.source, first, w.arrival);
+        }
+    }
+    w.source += size;
+    w.source_bytes -= most;
+}
+
 // The tile's words are bytes begin .. end - 1 from `words`, which is aligned to 16.
 static __device__ __forceinline__ void ecd_ecf8_begin(ecd_ecf8_warp &w, const uint8_t *words, uint64_t begin, uint64_t end,
                                                       uint32_t code_bits)
 {
-    const uint64_t from = (begin & ~(uint64_t)15) + threadIdx.x % 32 * 16;
+    const uint64_t from = (begin & ~(uint64_t)15) + (ECD_HAS_BULK_COPIES ? 0 : threadIdx.x % 32 * 16);
     w.source = words + from;
     w.source_bytes = (int32_t)(end - from); // a tile takes at most 65536 words
+    w.parity = 0;
+    if (ECD_HAS_BULK_COPIES) {
+        w.source = (const uint8_t *)__shfl_sync(ECD_ALL_LANES, (unsigned long long)w.source, 0); // as below
+        w.source_bytes = __shfl_sync(ECD_ALL_LANES, (w.source_bytes + 15) & ~15, 0);
+        if (threadIdx.x % 32 == 0)
+            ecd_mbarrier_init(w.arrival, 1);
+        __syncwarp();
+        ecd_ecf8_fetch_bulk<ECD_ECF8_RING>(w, w.ring);
+        ecd_mbarrier_wait(w.arrival, 0);
+    } else {
 #pragma unroll
-    for (uint32_t stage = 0; stage < ECD_ECF8_RING; stage += ECD_ECF8_STAGE)
-        ecd_ecf8_fetch(w, w.ring + stage);
-    ecd_cp_async_wait<1>();
+        for (uint32_t stage = 0; stage < ECD_ECF8_RING; stage += ECD_ECF8_STAGE)
+            ecd_ecf8_fetch(w, w.ring + stage);
+        ecd_cp_async_wait<1>();
+    }
     __syncwarp();
     w.offsets = (4u << code_bits) - 4;
     w.window = 0;
@@ -75,15 +107,31 @@ static __device__ __forceinline__ void ecd_ecf8_look_after_ring(ecd_ecf8_warp &w
 {
     if (w.place < w.refill_at)
         return;
-    __syncwarp();
-    ecd_ecf8_fetch(w, w.refill_at - ECD_ECF8_STAGE);
-    ecd_cp_async_wait<1>();
-    __syncwarp();
+    if (ECD_HAS_BULK_COPIES) {
+        ecd_mbarrier_wait(w.arrival, w.parity); // the stage that was fetched last
+        __syncwarp();
+        ecd_ecf8_fetch_bulk<ECD_ECF8_STAGE>(w, w.refill_at - ECD_ECF8_STAGE);
+        w.parity ^= 1;
+    } else {
+        __syncwarp();
+        ecd_ecf8_fetch(w, w.refill_at - ECD_ECF8_STAGE);
+        ecd_cp_async_wait<1>();
+        __syncwarp();
+    }
     if (w.refill_at == w.ring + ECD_ECF8_RING) {
         w.place -= ECD_ECF8_RING;
         w.refill_at = w.ring;
     }
     w.refill_at += ECD_ECF8_STAGE;
+}
+
+// No copy is on the way any more.
+static __device__ __forceinline__ void ecd_ecf8_let_arrive(const ecd_ecf8_warp &w)
+{
+    if (ECD_HAS_BULK_COPIES)
+        ecd_mbarrier_wait(w.arrival, w.parity);
+    else
+        ecd_cp_async_wait<0>();
 }
 
 // A step: lanes that lack bits take a word each, in their order; then each takes a code. %0 window, %1 left, %2 place.
@@ -144,7 +192,7 @@ static __device__ __forceinline__ bool ecd_ecf8_ends_well(const ecd_ecf8_warp &w
                                                           uint32_t code_bits)
 {
     // The place counts from the stream's begin once the stages fetched so far are known: refill_at is two before them.
-    const int64_t fetched = w.source - words - threadIdx.x % 32 * 16, behind = (int32_t)(w.refill_at - w.place);
+    const int64_t fetched = w.source - words - (ECD_HAS_BULK_COPIES ? 0 : threadIdx.x % 32 * 16), behind = (int32_t)(w.refill_at - w.place);
     const int64_t at = fetched - (ECD_ECF8_RING - ECD_ECF8_STAGE) - behind;
     const uint32_t valid = ((w.left ^ 16) & 31) - 16 + code_bits;
     const bool zeros = !((w.window >> 2) & ((1u << valid) - 1));

@@ -45,7 +45,7 @@ static size_t bytes_of(const ecf8_view *v, ecf8_form form)
 static device prepare(const ecf8_view *v, ecf8_form form, uint64_t first, uint64_t count)
 {
     device d = {.blob = to_device(v->blob, v->blob_bytes)};
-    const ecd_ecf8_part part = {v, d.blob, first, count, 0};
+    const ecd_ecf8_part part = {v, d.blob, first, count, 0, false, 0};
     const size_t bytes = ecd_ecf8_plan_bytes(&part, 1);
     ecd_diag diag = {0};
     void *memory = aligned_alloc(16, (bytes + 15) / 16 * 16);
@@ -156,7 +156,7 @@ static void test_golden(void **state)
     assert_true(good >= 7 && bad >= 2);
 }
 
-// Every dtype, mode and shape of the end, in the three orders of threads.
+// Every dtype, mode and shape of the end, in the three orders of threads, words by bulk copies and by cp.async.
 static void test_made(void **state)
 {
     (void)state;
@@ -175,11 +175,13 @@ static void test_made(void **state)
                 assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
                 modes[v.mode]++;
                 emu_set_order((emu_order)(i % 3), 5);
+                emu_set_bulk_copies((i + kind) % 2);
                 compare_all(&v);
                 free(blob);
                 free(weights);
             }
     emu_set_order(EMU_FORWARD, 0);
+    emu_set_bulk_copies(true);
     for (unsigned mode = 0; mode < 4; mode++)
         assert_true(modes[mode] > 0);
 }
@@ -203,7 +205,45 @@ static void test_all_bytes(void **state)
     free(weights);
 }
 
-// A tensor in chunks, one after the other into the same small piece of memory, each a plan of its own.
+// Chunks, each a part of its own of one plan, one after the other into the same small piece of memory.
+static void decode_in_turn(const ecf8_view *v, ecf8_form form, uint64_t most_bytes)
+{
+    enum { PARTS = 16 };
+    ecd_ecf8_part parts[PARTS];
+    device d = {.blob = to_device(v->blob, v->blob_bytes)};
+    uint32_t count = 0;
+    ecd_diag diag = {0};
+    for (uint64_t tile = 0, n; (n = ecd_ecf8_tiles_within(v, form, tile, most_bytes)) != 0; tile += n)
+        parts[count++] = (ecd_ecf8_part){v, d.blob, tile, n, 0, true, 1000};
+    const size_t bytes = ecd_ecf8_plan_bytes(parts, count);
+    void *memory = aligned_alloc(16, (bytes + 15) / 16 * 16);
+    assert_int_equal(ecd_ecf8_plan_make(parts, count, form, memory, bytes, &d.plan, &diag), ECD_OK);
+    assert_int_equal(d.plan.block_count, v->tile_count); // a tile a block, there are so few
+    d.image = to_device(d.plan.image, d.plan.image_bytes);
+    assert_int_equal(cudaMalloc((void **)&d.status, d.plan.status_count * 4), cudaSuccess);
+    cudaMemset(d.status, 0, d.plan.status_count * 4);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t first = parts[i].first_tile * v->tile_weights, end = first + parts[i].tile_count * v->tile_weights;
+        const uint64_t weights = (end < v->count ? end : v->count) - first;
+        const size_t size = weights * bytes_of(v, form);
+        uint8_t *here = malloc(size), *there = malloc(size);
+        assert_int_equal(cudaMalloc(&d.out, size), cudaSuccess);
+        decode_here(v, form, first, weights, here, size);
+        assert_int_equal(ecd_ecf8_decode_part(&d.plan, d.image, i, d.out, d.status, form == ECF8_FORM_NATIVE, NULL), 0);
+        assert_int_equal(cudaMemcpy(there, d.out, size, cudaMemcpyDeviceToHost), cudaSuccess);
+        assert_memory_equal(here, there, size);
+        cudaFree(d.out);
+        free(here);
+        free(there);
+    }
+    uint32_t faults = 1;
+    cudaMemcpy(&faults, d.status, 4, cudaMemcpyDeviceToHost);
+    assert_int_equal(faults, 0);
+    d.out = NULL;
+    drop(&d);
+}
+
+// A tensor in chunks, each a plan of its own, then as parts of one plan.
 static void test_chunks(void **state)
 {
     (void)state;
@@ -219,6 +259,8 @@ static void test_chunks(void **state)
         compare(&v, ECF8_FORM_BF16, tile, n, false);
     }
     assert_int_equal(chunks, (COUNT + 4095) / 4096);
+    decode_in_turn(&v, ECF8_FORM_BF16, MOST);
+    decode_in_turn(&v, ECF8_FORM_NATIVE, MOST);
     assert_int_equal(ecd_ecf8_tiles_within(&v, ECF8_FORM_BF16, 0, 1), 1);
     assert_int_equal(ecd_ecf8_tiles_within(&v, ECF8_FORM_NATIVE, v.tile_count - 1, MOST), 1);
     assert_int_equal(ecd_ecf8_tiles_within(&v, ECF8_FORM_NATIVE, v.tile_count, MOST), 0);
@@ -282,11 +324,13 @@ static void damage(uint8_t *blob, uint64_t bytes)
     decode_here(&v, ECF8_FORM_NATIVE, 0, v.count, good, good_bytes);
     for (uint64_t bit = 0; bit < bytes * 8; bit++) {
         blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        emu_set_bulk_copies(bit / 8 % 2);
         judge(blob, bytes, good, good_bytes, false, bit % 11 == 0, &flips);
         if (bit / 8 < meta_end)
             judge(blob, bytes, good, good_bytes, true, true, &sealed);
         blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
+    emu_set_bulk_copies(true);
     for (uint64_t cut = 0; cut < bytes; cut++)
         judge(blob, cut < ECF8_HEADER_BYTES ? 0 : cut, good, good_bytes, false, true, &cuts);
     print_message("%llu bytes: flips refused %u, reported %u, harmless %u; resealed %u, %u, %u; cuts refused %u\n",
@@ -367,10 +411,9 @@ static void test_patches(void **state)
     assert_true(patched >= 2);
 }
 
-// Many tensors of all kinds in one plan, each at its own place.
-static void test_one_plan(void **state)
+// Many tensors of all kinds in one plan, each at its own place: one launch.
+static void check_one_plan(ecf8_form form)
 {
-    (void)state;
     enum { TENSORS = 10 };
     ecd_ecf8_part parts[TENSORS];
     ecf8_view views[TENSORS];
@@ -385,34 +428,49 @@ static void test_one_plan(void **state)
         blobs[i] = ecf8_made_blob(weights, count, &params, &bytes[i]);
         assert_int_equal(ecf8_open(blobs[i], bytes[i], &views[i], NULL), ECF8_OK);
         here[i] = malloc(count * 2);
-        decode_here(&views[i], ECF8_FORM_BF16, 0, count, here[i], count * 2);
-        parts[i] = (ecd_ecf8_part){&views[i], to_device(blobs[i], bytes[i]), 0, ecd_ecf8_tile_count(&views[i]), out_bytes};
+        decode_here(&views[i], form, 0, count, here[i], count * bytes_of(&views[i], form));
+        parts[i] = (ecd_ecf8_part){&views[i], to_device(blobs[i], bytes[i]), 0, ecd_ecf8_tile_count(&views[i]), out_bytes,
+                                   false, 0};
         out_bytes += (count * 2 + 15) / 16 * 16;
         free(weights);
     }
     device d = {0};
     const size_t need = ecd_ecf8_plan_bytes(parts, TENSORS);
     void *memory = aligned_alloc(16, (need + 15) / 16 * 16);
-    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, ECF8_FORM_BF16, memory, need - 1, &d.plan, &diag), ECD_USAGE);
+    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, form, memory, need - 1, &d.plan, &diag), ECD_USAGE);
     assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, ECF8_FORM_F32, memory, need, &d.plan, &diag), ECD_USAGE);
-    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, ECF8_FORM_BF16, memory, need, &d.plan, &diag), ECD_OK);
+    assert_int_equal(ecd_ecf8_plan_make(parts, TENSORS, form, memory, need, &d.plan, &diag), ECD_OK);
     d.image = to_device(d.plan.image, d.plan.image_bytes);
     d.out_bytes = out_bytes;
     cudaMalloc(&d.out, out_bytes);
     cudaMalloc((void **)&d.status, d.plan.status_count * 4);
     uint8_t *there = malloc(out_bytes);
-    assert_int_equal(run(&d, false, there), ECF8_OK);
+    for (unsigned run_of = 0; run_of < ECD_ECF8_RUNS; run_of++)
+        assert_true(d.plan.run_blocks[run_of] > 0 || (run_of == ECD_ECF8_RUN_BYTES && form == ECF8_FORM_BF16));
+    for (int checksums = 0; checksums <= (form == ECF8_FORM_NATIVE); checksums++) {
+        const uint64_t launches = emu_counted().launches;
+        assert_int_equal(run(&d, checksums, there), ECF8_OK);
+        assert_int_equal(emu_counted().launches, launches + 1);
+        for (unsigned i = 0; i < TENSORS; i++)
+            assert_memory_equal(here[i], there + parts[i].out_bytes_at, views[i].count * bytes_of(&views[i], form));
+    }
     for (unsigned i = 0; i < TENSORS; i++) {
-        assert_memory_equal(here[i], there + parts[i].out_bytes_at, views[i].count * 2);
         cudaFree((void *)(uintptr_t)parts[i].device_blob);
         free(blobs[i]);
         free(here[i]);
     }
     parts[0].first_tile = 1000;
-    assert_int_equal(ecd_ecf8_plan_make(parts, 1, ECF8_FORM_BF16, memory, need, &d.plan, &diag), ECD_USAGE);
+    assert_int_equal(ecd_ecf8_plan_make(parts, 1, form, memory, need, &d.plan, &diag), ECD_USAGE);
     free(there);
     d.plan.image = memory;
     drop(&d);
+}
+
+static void test_one_plan(void **state)
+{
+    (void)state;
+    check_one_plan(ECF8_FORM_NATIVE);
+    check_one_plan(ECF8_FORM_BF16);
 }
 
 int main(void)

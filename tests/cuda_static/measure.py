@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What the compiler makes of the CUDA kernels, read without a GPU.
 
-    measure.py [--nvcc NVCC] [--cuobjdump CUOBJDUMP] [--arch 80,89,90,100] [--bounds] [--mix]
+    measure.py [--nvcc NVCC] [--cuobjdump CUOBJDUMP] [--arch 80,89,90,100] [--bounds] [--mix] [--bulk]
 
 Compiles the ECF8 decoders for each architecture and prints a table: registers, bytes spilled, shared memory, warps that an SM
 holds, and of the decoders SASS instructions a weight in the main loop. --bounds: fails where a figure of bounds.json is
-exceeded. --mix: opcodes of the main loops too. Exit status 77 where nvcc or cuobjdump are missing.
+exceeded. --mix: opcodes of the main loops too. --bulk: with words by bulk copies. Exit status 77 where nvcc or cuobjdump are missing.
 """
 import argparse
 import collections
@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FILES = ["kernels/cuda/ecf8_decode.cu", "kernels/cuda/ecf8_published.cu"]
+FILES = ["kernels/cuda/ecf8_decode.cu", "kernels/cuda/ecf8_product.cu", "kernels/cuda/ecf8_published.cu"]
 
 # Of an SM: warps, blocks, registers, shared memory in bytes (CUDA C++ programming guide, "Compute capabilities").
 SM = {
@@ -29,18 +29,23 @@ SM = {
 }
 SYSTEM_SHARED = 1024  # that each block costs besides its own
 
-# name in the table: mangled name, threads, dynamic shared memory, weights that a lane decodes in a turn of the main loop, votes in
-# that turn, the bytes of words that a weight takes (2.6 bits of exponents; 6.5 of whole bytes)
-DECODE_SHARED = 16384 + 13 * 2048
+# name in the table: mangled name, threads, dynamic shared memory, and of the main loop: weights that a lane decodes in a turn,
+# votes in that turn, an instruction and how often it has it (a kernel has a main loop for each kind of container, told apart by
+# their stores), the bytes of words that a weight takes (2.6 bits of exponents; 6.5 of whole bytes). Products: of 3072 columns.
+DECODE_SHARED = 16384 + 13 * 2048 + 12 * 8
+NATIVE, TO_BF16, CHECKED = "decode_kernelILb0ELb0E", "decode_kernelILb1ELb0E", "decode_kernelILb0ELb1E"
+NO_LOOP = (0, 0, "", 0, 0)
 KERNELS = {
-    "pairs to FP8": ("coded_kernelILi0ELb0E", 384, DECODE_SHARED, 32, 16, 2.6 / 8),
-    "pairs to BF16": ("coded_kernelILi1ELb0E", 384, DECODE_SHARED, 32, 16, 2.6 / 8),
-    "bytes to FP8": ("coded_kernelILi2ELb0E", 384, DECODE_SHARED, 16, 16, 6.5 / 8),
-    "singles to 16 bits": ("coded_kernelILi3ELb0E", 384, DECODE_SHARED, 16, 16, 2.6 / 8),
-    "pairs, checksums": ("coded_kernelILi0ELb1E", 384, DECODE_SHARED, 32, 16, 2.6 / 8),
-    "raw to FP8": ("plain_kernelILb0ELb0E", 384, 0, 0, 0, 0),
-    "0.2.0 to FP8": ("published_kernelILb0E", 512, 512 * 64, 0, 0, 0),
-    "0.2.0 to BF16": ("published_kernelILb1E", 512, 512 * 64, 0, 0, 0),
+    "pairs to FP8": (NATIVE, 384, DECODE_SHARED, (32, 16, "STG.E", 8, 2.6 / 8)),
+    "pairs to BF16": (TO_BF16, 384, DECODE_SHARED, (32, 16, "STG.E.64", 8, 2.6 / 8)),
+    "bytes to FP8": (NATIVE, 384, DECODE_SHARED, (16, 16, "STG.E", 4, 6.5 / 8)),
+    "singles to 16 bits": (TO_BF16, 384, DECODE_SHARED, (16, 16, "STG.E.64", 4, 2.6 / 8)),
+    "pairs, checksums": (CHECKED, 384, DECODE_SHARED, (32, 16, "STG.E", 8, 2.6 / 8)),
+    "product, 1 row": ("product_kernelILi1E", 384, DECODE_SHARED + 3072 * 2, (4, 2, "FFMA", 4, 2.6 / 8)),
+    "product, 4 rows": ("product_kernelILi4E", 384, DECODE_SHARED + 4 * 3072 * 2, (4, 2, "FFMA", 16, 2.6 / 8)),
+    "product, 16 rows": ("product_kernelILi16E", 384, DECODE_SHARED + 16 * 3072 * 2, (4, 2, "FFMA", 64, 2.6 / 8)),
+    "0.2.0 to FP8": ("published_kernelILb0E", 512, 512 * 64, NO_LOOP),
+    "0.2.0 to BF16": ("published_kernelILb1E", 512, 512 * 64, NO_LOOP),
 }
 STAGE = 512  # bytes that a refill of the ring brings
 
@@ -52,9 +57,9 @@ def find_tool(given, name, places):
     return None
 
 
-def compile_file(nvcc, arch, path, cubin):
+def compile_file(nvcc, arch, path, cubin, options):
     """Returns what ptxas says of each kernel: registers, spilled bytes, static shared memory."""
-    command = [nvcc, "-std=c++17", f"-arch=sm_{arch}", "-fmad=false", "-Xptxas", "-v", "-I", ROOT, "-cubin", "-o", cubin, path]
+    command = [nvcc, "-std=c++17", f"-arch=sm_{arch}", "-fmad=false", "-Xptxas", "-v", "-I", ROOT, "-cubin", "-o", cubin, path] + options
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -94,15 +99,21 @@ def opcode(text):
     return re.sub(r"^@!?U?P\w+ ", "", text).split()[0].split(".")[0]
 
 
-def main_loop(code, votes):
-    """The smallest loop, by its branch backwards, that has all the votes of a turn."""
+def has_mark(body, mark, times):
+    count = sum(re.sub(r"^@!?U?P\w+ ", "", t).split()[0] == mark for _, t in body)
+    return count == times if mark.startswith("STG") else count >= times  # some more beside the way: patches
+
+
+def main_loop(code, votes, mark, times):
+    """The smallest loop, by its branch backwards, that has all the votes of a turn and `mark` so many times."""
     best = None
     for address, text in code:
         target = branch_target(text)
         if target is None or target > address:
             continue
         body = [i for i in code if target <= i[0] <= address]
-        if sum(opcode(t) in ("VOTE", "VOTEU") for _, t in body) >= votes and (best is None or len(body) < len(best)):
+        if (sum(opcode(t) in ("VOTE", "VOTEU") for _, t in body) >= votes and
+                has_mark(body, mark, times) and (best is None or len(body) < len(best))):
             best = body
     return best
 
@@ -116,7 +127,7 @@ def split_loop(body):
         if target is None or target <= address or target > end or opcode(text) != "BRA" or "DIV" in text:
             continue
         over = [i for i in body if address < i[0] < target]
-        kind = "refill" if any(opcode(t) == "LDGSTS" for _, t in over) else "other"
+        kind = "refill" if any(opcode(t) in ("LDGSTS", "UBLKCP") for _, t in over) else "other"
         for i in over:
             aside.setdefault(i[0], kind)
     counts = collections.Counter(aside.get(a, "always") for a, _ in body)
@@ -132,7 +143,7 @@ def warps_of(arch, threads, registers, shared):
 
 def measure(arch, resources, sass, mix):
     rows = []
-    for label, (mangled, threads, dynamic, weights, votes, word_bytes) in KERNELS.items():
+    for label, (mangled, threads, dynamic, (weights, votes, mark, times, word_bytes)) in KERNELS.items():
         name = next((n for n in resources if mangled in n), None)
         if name is None:
             sys.exit(f"no kernel {mangled}")
@@ -140,9 +151,9 @@ def measure(arch, resources, sass, mix):
         row = {"arch": arch, "kernel": label, "registers": r["registers"], "spilled": r["spilled"],
                "shared": r["shared"] + dynamic, "warps": warps_of(arch, threads, r["registers"], r["shared"] + dynamic)}
         if weights:
-            body = main_loop(sass[name], votes)
+            body = main_loop(sass[name], votes, mark, times)
             if body is None:
-                sys.exit(f"sm_{arch}, {label}: no loop with {votes} votes")
+                sys.exit(f"sm_{arch}, {label}: no loop with {votes} votes and {times} {mark}")
             always, refill, other = split_loop(body)
             turn = weights * 32 * word_bytes / STAGE  # refills in a turn, of the two that there is code for
             row["a_weight"] = (always + refill / 2 * turn) / weights
@@ -170,6 +181,7 @@ def main():
     parser.add_argument("--arch", default="80,89,90,100")
     parser.add_argument("--bounds", action="store_true")
     parser.add_argument("--mix", action="store_true")
+    parser.add_argument("--bulk", action="store_true")
     options = parser.parse_args()
     nvcc = find_tool(options.nvcc, "nvcc", ["/usr/local/cuda/bin/nvcc"])
     beside = [os.path.join(os.path.dirname(nvcc), "cuobjdump")] if nvcc else []
@@ -184,7 +196,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             for path in FILES:
                 cubin = os.path.join(folder, "kernels.cubin")
-                resources.update(compile_file(nvcc, arch, path, cubin))
+                resources.update(compile_file(nvcc, arch, path, cubin, ["-DECD_BULK_COPIES"] if options.bulk else []))
                 sass.update(read_sass(cuobjdump, cubin))
         rows += measure(arch, resources, sass, options.mix)
     print("| kernel | sm | registers | spilled | shared, a block | warps, an SM | SASS a weight |\n|---|---|---|---|---|---|---|")

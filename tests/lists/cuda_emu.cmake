@@ -38,8 +38,11 @@ endif()
 
 if(TARGET ecd_cuda_emu)
     set(ecf8_folder ${PROJECT_SOURCE_DIR}/kernels/cuda)
-    ecd_emulated_kernels(ecd_cuda_ecf8_emulated ${ecf8_folder}/ecf8_decode.cu ${ecf8_folder}/ecf8_published.cu)
+    ecd_emulated_kernels(ecd_cuda_ecf8_emulated ${ecf8_folder}/ecf8_decode.cu ${ecf8_folder}/ecf8_product.cu
+        ${ecf8_folder}/ecf8_published.cu)
     ecd_emulated_test(test_cuda_ecf8 SOURCES check/test_cuda_ecf8.c ${ecf8_folder}/ecf8_plan.c
+        LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecd_base ecf8 LABELS check TIMEOUT 900)
+    ecd_emulated_test(test_cuda_product SOURCES check/test_cuda_product.c ${ecf8_folder}/ecf8_plan.c
         LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecd_base ecf8 LABELS check TIMEOUT 900)
     ecd_emulated_test(test_cuda_published SOURCES check/test_cuda_published.c
         LINK ecd_cuda_ecf8_emulated ecd_cuda_emu ecf8 LABELS check TIMEOUT 900)
