@@ -135,6 +135,12 @@ static void run(device *d, ecd_queue queue)
     }
 }
 
+static void run_all(ecd_backend *be)
+{
+    for (int q = 0; q < ECD_QUEUES; q++)
+        run(of(be), (ecd_queue)q);
+}
+
 // What happens beside the host, as the order has it. The operations wait for the host in any: they are slow.
 static void go_on(device *d)
 {
@@ -254,8 +260,7 @@ static void mark_free(ecd_backend *be, ecd_mark *mark)
 {
     if (!mark)
         return;
-    for (int q = 0; q < ECD_QUEUES; q++)
-        run(of(be), (ecd_queue)q);
+    run_all(be);
     of(be)->counts.marks--;
     free(mark);
 }
@@ -312,8 +317,7 @@ static void decode_free(ecd_backend *be, ecd_decode_plan *p)
 {
     if (!p)
         return;
-    for (int q = 0; q < ECD_QUEUES; q++)
-        run(of(be), (ecd_queue)q);
+    run_all(be);
     of(be)->counts.plans--;
     give_back(be, p->memory);
     free(p);
@@ -356,8 +360,7 @@ static uint64_t memory_bytes(const ecd_backend *be)
 
 static void close_device(ecd_backend *be)
 {
-    for (int q = 0; q < ECD_QUEUES; q++)
-        run(of(be), (ecd_queue)q);
+    run_all(be);
     free(be);
 }
 
@@ -409,7 +412,8 @@ void lazy_device_fail(ecd_backend *be, uint64_t nth)
     of(be)->fail_at = nth;
 }
 
-void lazy_device_ignore_marks(ecd_backend *be)
+void lazy_device_ignore_marks(ecd_backend *be, bool ignore)
 {
-    of(be)->ignores_marks = true;
+    run_all(be);
+    of(be)->ignores_marks = ignore;
 }

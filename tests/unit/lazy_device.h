@@ -25,7 +25,7 @@ lazy_counts lazy_device_counted(const ecd_backend *be);
 void lazy_device_forget_peak(ecd_backend *be);
 // The Nth thing from now on that takes memory (of device or host), and all after it, finds none; 0: none.
 void lazy_device_fail(ecd_backend *be, uint64_t nth);
-// Nobody waits for the caller's marks any more: what a test must notice.
-void lazy_device_ignore_marks(ecd_backend *be);
+// Nobody waits for the caller's marks: what a test must notice. Queues are run to their ends before and after.
+void lazy_device_ignore_marks(ecd_backend *be, bool ignore);
 
 #endif

@@ -202,11 +202,12 @@ static void notices_missing_marks(void **state)
                 assert_int_equal(use(&o, b, &got[0], &diag), ECD_OK);
             be->ops->wait(be);
             assert_true(same(m, &got[0]));
-            lazy_device_ignore_marks(be);
+            lazy_device_ignore_marks(be, true);
             for (int b = 0; b < BLOCKS; b++)
                 assert_int_equal(use(&o, b, &got[1], &diag), ECD_OK);
             be->ops->wait(be);
             wrong += !same(m, &got[1]);
+            lazy_device_ignore_marks(be, false);
             close_store(&o);
             free(got);
         }
