@@ -35,14 +35,15 @@ typedef enum ecd_scale_kind {
 enum { ECD_SCALE_BLOCK_SIZE = 128 };
 
 typedef struct ecd_coded ecd_coded; // kernels/coded.h
+typedef struct ecd_coded_held ecd_coded_held; // a backend's own form of one
 
 // A weight matrix [rows, cols] = [output channels, input channels], row-major, lent by the store until its release. It
 // has one of two forms: elements, or ECF8 of the same elements, of which an operation decodes what it uses (linear: a slice
 // of output channels at a time, by the thread that multiplies it). Backends whose memory is the host's take both in every
-// operation; others are lent elements.
+// operation; others take ECF8 that they hold (coded_hold) in linear and add_rows, and elements.
 typedef struct ecd_weight {
     ecd_dtype dtype;  // of the elements: ECD_F32, ECD_F16, ECD_BF16, ECD_E4M3 or ECD_E5M2
-    const void *data; // backend memory: elements, or with `coded` the coded bytes
+    const void *data; // backend memory: elements, or with `coded` the coded bytes (of which a device holds its own copy)
     int64_t rows, cols;
     ecd_scale_kind scale_kind;
     const float *scale; // backend memory; NULL for ECD_SCALE_NONE
@@ -263,6 +264,12 @@ typedef struct ecd_backend_ops {
     // shapes in the same memory, were called before. Results are the same; both are NULL where that would gain nothing.
     void (*sequence_begin)(ecd_backend *be);
     void (*sequence_end)(ecd_backend *be);
+
+    // Takes a weight's ECF8 (w->coded, one whole container on the host, needed no longer than it is held) to the device, for
+    // operations that decode what they use; the caller notes it in w->coded->held. Its CRCs are compared. NULL: failure kept.
+    // Both are NULL where operations do not decode on a device.
+    ecd_coded_held *(*coded_hold)(ecd_backend *be, const ecd_weight *w);
+    void (*coded_free)(ecd_backend *be, ecd_coded_held *held); // NULL is allowed
 
     // Bytes that the backend itself holds (packed weights, scratch), for reports and plans.
     uint64_t (*memory_bytes)(const ecd_backend *be);

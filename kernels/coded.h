@@ -27,6 +27,7 @@ typedef struct ecd_coded {
     bool check;                  // compare the CRC of each tile at each use; otherwise until `proven`
     atomic_bool proven;          // an operation has compared them all once
     atomic_uint_fast64_t use_ns; // spent decoding inside operations, all threads together
+    ecd_coded_held *held;        // where a device holds it (ecd_backend_ops.coded_hold), NULL elsewhere
 } ecd_coded;
 
 // What decodes: tables, built once for any number of threads.

@@ -90,7 +90,10 @@ static ecd_status make_plans(ecd_store *store, ecd_diag *diag)
     for (int b = 0; !status && b < store->block_count; b++) {
         ecd_store_block *block = &store->blocks[b];
         bool streamed = block->kind == ECD_BLOCK_STREAMED;
-        int count = !block->part_count || block->kind == ECD_BLOCK_READY ? 0 : streamed ? store->slot_count : 1;
+        bool held = block->kind == ECD_BLOCK_DECODED && !block->buffer_bytes;
+        int count = !block->part_count || block->kind == ECD_BLOCK_READY || held ? 0 : streamed ? store->slot_count : 1;
+        if (held)
+            status = ecd_store_device_hold(store, block, diag);
         for (int i = 0; !status && i < count; i++) {
             block->device[i] = ecd_store_device_prepare(store, block, streamed ? &store->slots[i] : NULL);
             if (!block->device[i])
@@ -135,6 +138,7 @@ void ecd_store_device_go(ecd_store *store)
             ops->mark_await(store->be, store->slots[i].sent, ECD_QUEUE_COMPUTE);
     if (store->blocks)
         free_plans(store);
+    ecd_store_device_let_go(store);
     if (store->block_memory)
         ops->free(store->be, store->block_memory);
     store->block_memory = NULL;

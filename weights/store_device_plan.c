@@ -95,6 +95,8 @@ void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_bloc
     *out = (ecd_block_size){.ready_bytes = raw + block->buffer_bytes,
                             .buffer_bytes = block->buffer_bytes,
                             .decoded_bytes = block->buffer_bytes};
+    if (ecd_store_device_holds(store, block))
+        out->buffer_bytes = 0;
     if (!made_raw && !(coded && raw_mode))
         out->slot_bytes = out->read_bytes = raw + sent;
     if (!coded)
@@ -106,6 +108,8 @@ void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_bloc
 
 void ecd_store_device_place(ecd_store *store, ecd_store_block *block)
 {
+    if (block->kind == ECD_BLOCK_DECODED && ecd_store_device_holds(store, block))
+        block->buffer_bytes = 0;
     if (block->kind != ECD_BLOCK_STREAMED)
         return;
     for (int i = 0; i < block->part_count; i++) {

@@ -225,6 +225,11 @@ void ecd_store_device_go(ecd_store *store);
 // The block's parts as a backend takes them: in `slot`, or copied by the plan where that is NULL.
 ecd_decode_plan *ecd_store_device_prepare(ecd_store *store, const ecd_store_block *block, const ecd_store_slot *slot);
 
+// store_device_held.c: blocks that are lent as ECF8 which the device holds.
+bool ecd_store_device_holds(const ecd_store *store, const ecd_store_block *block);
+ecd_status ecd_store_device_hold(ecd_store *store, const ecd_store_block *block, ecd_diag *diag);
+void ecd_store_device_let_go(ecd_store *store);
+
 // store_device.c: has block `block` there, decoded, and the next one begun; and ends its use. Under the lock.
 ecd_status ecd_store_device_obtain(ecd_store *store, int block, ecd_diag *diag);
 void ecd_store_device_release(ecd_store *store, int block);

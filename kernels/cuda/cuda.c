@@ -6,6 +6,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/backends.h"
+#include "kernels/cuda/ecf8_decode.h"
 
 ecd_cuda_stream *ecd_cuda_stream_of(ecd_backend *be)
 {
@@ -114,6 +115,7 @@ static void close_cuda(ecd_backend *be)
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
     ecd_cuda_sequences_close(be);
     if (cuda->stream) {
+        ecd_cuda_coded_close(cuda);
         ecd_cuda_free(be, cuda->scratch);
         cudaStreamSynchronize(stream_of(be));
     }
@@ -256,9 +258,13 @@ ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda
         .threads = options->threads,
         .host_memory = false,
     };
+    cuda->decode_blocks = (uint32_t)(about.multiProcessorCount > 1 ? about.multiProcessorCount : 1) * ECD_ECF8_BLOCKS_OF_SM;
+    cuda->shared_bytes = (uint32_t)about.sharedMemPerBlockOptin;
     status = prepare(cuda, options->algorithms_file, &about, diag);
     if (!status)
         status = start(cuda, libraries, diag);
+    if (!status)
+        status = ecd_cuda_coded_open(cuda, diag);
     if (status) {
         close_cuda(&cuda->base);
         return status;

@@ -30,6 +30,11 @@ typedef struct ecd_cuda_backend {
     void *free_again; // cudaEvent_t: operations that may read what is decoded over; NULL before the first plan
     void *pool;       // cudaMemPool_t that device memory comes from
     ecd_choices *choices;
+    uint32_t decode_blocks;       // of threads that the device holds at once, decoding
+    uint32_t shared_bytes;        // shared memory that a block of threads can have
+    size_t chunk_bytes;           // of a chunk of a weight that stays ECF8; 0: none stays so
+    int64_t fused_rows;           // rows of activations up to which products are formed while decoding
+    struct ecd_cuda_slots *slots; // that chunks are decoded to; NULL before the first weight
     ecd_cublaslt *cublaslt;
     ecd_cudnn *cudnn;
     ecd_sequences *sequences; // NULL: operations are queued one by one
@@ -51,7 +56,9 @@ static inline bool ecd_cuda_narrow(const ecd_backend *be)
 
 // Opens device ECD_CUDA_DEVICE of the environment, or 0 where it is not set. ECD_RESOURCE where there is no device, one of
 // less than compute capability 8.0, or no library. ECD_CUDA_TUNE=1 of the environment has algorithms chosen by timing
-// (choices.h), ECD_CUDA_GRAPHS=0 queues sequences without graphs (sequence.h).
+// (choices.h), ECD_CUDA_GRAPHS=0 queues sequences without graphs (sequence.h). ECD_CUDA_CHUNK_KIB=N (0: off) has weights stay
+// ECF8 and products go by chunks of N KiB of decoded weights, without graphs; ECD_CUDA_FUSED_ROWS=N (0 to 16) has those of so
+// few rows of activations formed while decoding (coded.c, coded_linear.c).
 ecd_status ecd_cuda_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag);
 ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda_libraries *libraries,
                               ecd_backend **out, ecd_diag *diag);
@@ -76,7 +83,7 @@ void ecd_cuda_free(ecd_backend *be, void *memory);
 void ecd_cuda_upload(ecd_backend *be, void *to, const void *from_host, size_t size_bytes);
 void ecd_cuda_copy(ecd_backend *be, void *to, const void *from, size_t size_bytes);
 
-void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op);
+void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op); // weights as elements
 ecd_conv_weight *ecd_cuda_conv_prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
                                        const float *bias);
 void ecd_cuda_conv_free(ecd_backend *be, ecd_conv_weight *w);
@@ -101,6 +108,16 @@ ecd_cuda_stream *ecd_cuda_queue(ecd_backend *be, ecd_queue queue); // NULL after
 void ecd_cuda_queues_wait(ecd_backend *be);                        // the host, for those beside the operations
 void ecd_cuda_queues_close(ecd_cuda_backend *cuda);
 void ecd_cuda_fill_queues(ecd_backend_ops *ops);
+
+// coded.c
+ecd_status ecd_cuda_coded_open(ecd_cuda_backend *cuda, ecd_diag *diag); // reads the environment
+void ecd_cuda_coded_close(ecd_cuda_backend *cuda);
+ecd_coded_held *ecd_cuda_coded_hold(ecd_backend *be, const ecd_weight *w);
+void ecd_cuda_coded_free(ecd_backend *be, ecd_coded_held *held);
+// A weight's elements, in memory of their own if they had to be decoded, which the caller frees whatever the result (NULL where
+// there is none). False after keeping a failure.
+bool ecd_cuda_coded_expand(ecd_backend *be, const ecd_weight *w, ecd_weight *out, void **memory);
+void ecd_cuda_linear_by_chunks(ecd_backend *be, const ecd_linear *op); // weights in either form
 
 void ecd_cuda_fill_ops(ecd_backend_ops *ops); // ops.c: the operations that need nothing but a launch
 

@@ -86,8 +86,9 @@ static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, 
             ecd_backend_fail(be, ECD_DATA, "decoding: a container that does not open");
             return false;
         }
-        o->parts[o->count++] = (ecd_ecf8_part){
-            .view = view, .tile_count = ecd_ecf8_tile_count(view), .out_bytes_at = from[i].out_offset_bytes};
+        o->parts[o->count++] = (ecd_ecf8_part){.view = view, .tile_count = ecd_ecf8_tile_count(view),
+                                               .out_bytes_at = from[i].out_offset_bytes,
+                                               .at_once = ecd_cuda_of(be)->decode_blocks};
     }
     o->image_bytes = o->count ? ecd_ecf8_plan_bytes(o->parts, (uint32_t)o->count) : 0;
     if (o->count && !o->image_bytes)

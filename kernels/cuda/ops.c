@@ -49,12 +49,15 @@ static void add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *id
 {
     if (!ecd_shape_rows(be, table, ids, count) || count == 0)
         return;
-    int64_t *there = ecd_cuda_scratch(be, (size_t)count * sizeof *ids);
-    if (!there)
-        return;
-    ecd_cuda_upload(be, there, ids, (size_t)count * sizeof *ids);
-    if (ecd_backend_ok(be))
-        ecd_cuda_done(be, "add_rows", ecd_cuda_launch_add_rows(ecd_cuda_stream_of(be), table, there, count, out));
+    ecd_weight elements;
+    void *memory;
+    bool good = ecd_cuda_coded_expand(be, table, &elements, &memory);
+    int64_t *there = good ? ecd_cuda_scratch(be, (size_t)count * sizeof *ids) : NULL;
+    if (there)
+        ecd_cuda_upload(be, there, ids, (size_t)count * sizeof *ids);
+    if (there && ecd_backend_ok(be))
+        ecd_cuda_done(be, "add_rows", ecd_cuda_launch_add_rows(ecd_cuda_stream_of(be), &elements, there, count, out));
+    ecd_cuda_free(be, memory);
 }
 
 static void patchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,

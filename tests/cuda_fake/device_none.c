@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "kernels/cuda/ecf8_decode.h"
+#include "kernels/cuda/ecf8_product.h"
 #include "kernels/cuda/ecf8_published.h"
 #include "tests/cuda_fake/device_none.h"
 #include "tests/cuda_fake/fake.h"
@@ -381,5 +381,30 @@ int ecd_ecf8_published_decode(const ecf8_published *group, const void *const par
                               void *out, uint32_t *status, void *stream)
 {
     (void)group, (void)parts, (void)form, (void)out, (void)status, (void)stream;
+    return cudaErrorInvalidValue;
+}
+
+int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
+                         int checksums, void *stream)
+{
+    (void)part;
+    return ecd_ecf8_decode(plan, image, out, status, checksums, stream);
+}
+
+bool ecd_ecf8_product_fits(const ecf8_view *view, uint64_t cols, uint32_t rows, uint32_t shared_bytes)
+{
+    (void)view, (void)cols, (void)rows, (void)shared_bytes;
+    return false;
+}
+
+uint64_t ecd_ecf8_product_bytes(const ecf8_view *view, uint64_t cols, uint32_t rows)
+{
+    (void)view, (void)cols, (void)rows;
+    return 0;
+}
+
+int ecd_ecf8_multiply(const ecd_ecf8_plan *plan, const void *image, const ecd_ecf8_product *p, uint32_t *status, void *stream)
+{
+    (void)plan, (void)image, (void)p, (void)status, (void)stream;
     return cudaErrorInvalidValue;
 }

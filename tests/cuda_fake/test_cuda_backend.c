@@ -307,6 +307,25 @@ static void test_same_bytes(void **state)
     expect_all_back();
 }
 
+// Weights that stay ECF8 on the device, decoded by the products that use them: the bytes of the uncompressed ones that are
+// multiplied by the same chunks.
+static void test_same_bytes_by_chunks(void **state)
+{
+    (void)state;
+    uint8_t expected[BYTES], got[BYTES];
+    ecd_diag diag = {0};
+    ecd_store_report report;
+    setenv("ECD_CUDA_CHUNK_KIB", "8", 1);
+    for (int i = 0; i < 2; i++) {
+        way w = {"dit_a_fp8_tensor", ECD_COMPUTE_BF16, i ? ECD_WEIGHTS_ECF8 : ECD_WEIGHTS_RAW, 0, true};
+        expect_ok(draw_as(w, 2, i ? got : expected, &report, &diag), &diag);
+    }
+    unsetenv("ECD_CUDA_CHUNK_KIB");
+    assert_memory_equal(expected, got, BYTES);
+    assert_true(report.plan.counts[ECD_BLOCK_DECODED] > 0 && report.buffer_bytes == 0);
+    expect_all_back();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,7 +333,7 @@ int main(void)
         cmocka_unit_test_setup(test_no_library, fresh),    cmocka_unit_test_setup(test_memory_out, fresh),
         cmocka_unit_test_setup(test_library_fails, fresh), cmocka_unit_test_setup(test_kernel_fault, fresh),
         cmocka_unit_test_setup(test_bf16_picture, fresh),  cmocka_unit_test_setup(test_decode, fresh),
-        cmocka_unit_test_setup(test_same_bytes, fresh),
+        cmocka_unit_test_setup(test_same_bytes, fresh),    cmocka_unit_test_setup(test_same_bytes_by_chunks, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 # The cuda backend without a GPU: its kernels on the emulator, its host code against fakes of cuBLASLt and cuDNN.
 if(TARGET ecd_cuda_emu)
     set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
-    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_published.cu
-        ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/quantize.cu
-    ${cuda_dir}/weights.cu)
-    set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
+    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_product.cu
+        ${cuda_dir}/ecf8_published.cu ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu
+        ${cuda_dir}/quantize.cu ${cuda_dir}/weights.cu)
+    set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/coded.c ${cuda_dir}/coded_linear.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c
+        ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
         ${cuda_dir}/ecf8_plan.c
         ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
         ${cuda_dir}/sequence.c ${cuda_dir}/sequence_step.c ${cuda_dir}/timing.c)
@@ -39,6 +40,8 @@ if(TARGET ecd_cuda_emu)
 
     ecd_test(test_cuda_backend SOURCES cuda_fake/test_cuda_backend.c LINK ecd_pipeline)
     ecd_cuda_program(test_cuda_backend ecd_cuda_kernels_unchecked)
+    ecd_test(test_cuda_coded SOURCES cuda_fake/test_cuda_coded.c LINK ecd_weights)
+    ecd_cuda_program(test_cuda_coded ecd_cuda_kernels_unchecked)
 
     ecd_test(test_cuda_store SOURCES cuda_fake/test_cuda_store.c LINK ecd_pipeline)
     ecd_cuda_program(test_cuda_store ecd_cuda_kernels_unchecked)
@@ -113,6 +116,10 @@ if(TARGET ecd_cuda)
     ecd_device_program(test_graphs_device SOURCES cuda_fake/test_cuda_graphs.c LINK ecd_pipeline ecd_cmocka)
     ecd_device_program(test_fp8_device SOURCES cuda_fake/test_cuda_fp8.c LINK ecd_pipeline ecd_cmocka)
     ecd_device_program(cuda_bandwidth SOURCES bench/cuda_bandwidth.c bench/weights_like.c LINK ecd_weights)
+    add_executable(cuda_decode EXCLUDE_FROM_ALL bench/cuda_decode.c bench/weights_like.c)
+    target_include_directories(cuda_decode PRIVATE ${PROJECT_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+    target_link_libraries(cuda_decode PRIVATE ecd_cuda m)
+    list(APPEND device_programs cuda_decode)
     add_custom_target(ecd_device DEPENDS ecdit ${device_programs})
     # Every number and structure that kernels/cuda declares of the libraries by itself, compared with their headers.
     find_path(ECD_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
