@@ -40,7 +40,7 @@ typedef enum ecd_bench_figure {
     ECD_BENCH_VAE_WEIGHTS,
     ECD_BENCH_VAE_ACTIVATIONS,
     ECD_BENCH_READ,     // bytes that the kernel read from disk for the process, page cache not counted
-    ECD_BENCH_SENT,      // bytes of weights sent over a device's bus at opening; these three are 0 without a device
+    ECD_BENCH_SENT,      // bytes of weights sent over a device's bus to stay there; these three are 0 without a device
     ECD_BENCH_SENT_STEP, // and for each step of the whole batch
     ECD_BENCH_DEVICE,    // bytes of the device's memory held at most, of which PREDICTED is then
     ECD_BENCH_PREDICTED, // bytes of the whole process at its peak, as planned before drawing

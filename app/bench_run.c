@@ -181,7 +181,7 @@ static void take_figures(const bench_run *r, double out[ECD_BENCH_FIGURES])
     ecd_device_memory memory = {0};
     if (!r->backend->host_memory)
         r->backend->ops->device_memory(r->backend, &memory);
-    out[ECD_BENCH_SENT] = (double)r->opened.store.sent_bytes;
+    out[ECD_BENCH_SENT] = (double)d->store.sent_bytes; // what stays decoded is sent at its first use
     out[ECD_BENCH_SENT_STEP] =
         d->store.device ? (double)(d->store.read_bytes - r->opened.store.read_bytes) / (double)r->done_steps : 0;
     out[ECD_BENCH_DEVICE] = (double)memory.peak;
