@@ -27,7 +27,7 @@ typedef struct ecd_texts_cut {
     bool cut[ECD_TEXTS_PARTS];
 } ecd_texts_cut;
 
-// Adds a prompt (or finds the same one) and makes its tokens. ECD_USAGE with the offset where it is no UTF-8.
+// Adds a prompt (or finds the same one) and makes its tokens. ECD_USAGE where it is no UTF-8.
 ecd_status ecd_texts_add(ecd_texts *texts, const char *prompt, size_t *index, ecd_texts_cut *cut, ecd_diag *diag);
 bool ecd_texts_find(const ecd_texts *texts, const char *prompt, size_t *index); // of those added
 // "the prompt is cut at byte 12 of 40: text_encoder reads 77 tokens" of a part's cut; false where all of it was read.
