@@ -79,6 +79,25 @@ static void expect_good(ecd_backend *be, const char *what)
         fail_msg("%s: %s", what, ecd_fake_error() ? ecd_fake_error() : diag.what);
 }
 
+// So that the next operation takes what it needs itself.
+static void forget_scratch(ecd_backend *be)
+{
+    ecd_cuda_backend *cuda = ecd_cuda_of(be);
+    ecd_cuda_free(be, cuda->scratch);
+    cuda->scratch = NULL;
+    cuda->scratch_bytes = 0;
+}
+
+// What plans of memory go by.
+static void expect_scratch(ecd_backend *be, const char *what, uint64_t planned)
+{
+    ecd_device_memory memory;
+    be->ops->device_memory(be, &memory);
+    if (!memory.scratch || memory.scratch > planned)
+        fail_msg("%s: %llu bytes of scratch, planned with %llu", what, (unsigned long long)memory.scratch,
+                 (unsigned long long)planned);
+}
+
 static void multiply(ecd_backend *be, const product *p, ecd_dtype dtype, ecd_scale_kind kind)
 {
     enum { PICTURES = 2 };
@@ -93,7 +112,8 @@ static void multiply(ecd_backend *be, const product *p, ecd_dtype dtype, ecd_sca
                                .scale = kind ? vectors : NULL};
     ecd_linear op = {.w = &weight, .bias = vectors, .pictures = PICTURES, .rows = p->rows, .x = x, .out = out,
                      .out_f32 = p->out_f32, .epilogue = p->epilogue};
-    uint64_t before = ecd_fake_counted().products;
+    uint64_t before = ecd_fake_counted().products, planned = be->ops->linear_scratch(be, &weight, p->rows);
+    forget_scratch(be);
     for (int biased = 1; biased >= 0; biased--) {
         op.bias = biased ? vectors : NULL;
         be->ops->linear(be, &op);
@@ -101,6 +121,7 @@ static void multiply(ecd_backend *be, const product *p, ecd_dtype dtype, ecd_sca
     snprintf(what, sizeof what, "[%lld, %lld] by %s [%lld, %lld], scale %d", (long long)p->rows, (long long)p->cols,
              ecd_dtype_name(dtype), (long long)p->channels, (long long)p->cols, (int)kind);
     expect_good(be, what);
+    expect_scratch(be, what, planned);
     assert_int_equal(ecd_fake_counted().products - before, 2 * PICTURES); // a picture each
     void *memory[] = {w, vectors, x, out};
     for (int i = 0; i < 4; i++)
@@ -146,10 +167,16 @@ static void convolve(ecd_backend *be, size_t i)
     expect_good(be, what);
     ecd_conv op = {.w = prepared, .height = side, .width = side, .x = x, .upsample = convolutions[i].upsample,
                    .residual = convolutions[i].residual ? residual : NULL, .out = out, .out_f32 = convolutions[i].out_f32};
+    ecd_conv unplaced = op;
+    unplaced.w = NULL;
+    unplaced.x = unplaced.residual = unplaced.out = NULL;
+    uint64_t planned = be->ops->conv_scratch(be, s, &unplaced);
+    forget_scratch(be);
     be->ops->conv(be, &op);
     op.rows = op.first_row = out_side / 4; // a strip
     be->ops->conv(be, &op);
     expect_good(be, what);
+    expect_scratch(be, what, planned);
     be->ops->conv_free(be, prepared);
     void *memory[] = {values, x, out, residual, bias};
     for (int k = 0; k < 5; k++)
