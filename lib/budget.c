@@ -11,9 +11,11 @@
 // The reserve is for what the plan does not see: what allocations are rounded up to, what libraries and others take.
 static uint64_t device_budget(ecd_backend *be)
 {
+    static const uint64_t most = (uint64_t)2 << 30;
     ecd_device_memory memory;
     be->ops->device_memory(be, &memory);
-    return memory.used + memory.free - memory.free / 16 + 1;
+    uint64_t reserve = memory.free / 16;
+    return memory.used + memory.free - (reserve < most ? reserve : most) + 1;
 }
 
 uint64_t ecd_default_budget(ecd_backend *be)
