@@ -211,7 +211,7 @@ static bool fill(ecd_backend *be, const ecd_weight *w, ecd_coded_held *h, ecd_ec
 static bool can_multiply(ecd_backend *be, const ecd_coded_held *h, const ecd_weight *w)
 {
     const ecd_cuda_backend *cuda = ecd_cuda_of(be);
-    return cuda->fused_rows > 0 && ecd_cuda_narrow(be) && w->scale_kind != ECD_SCALE_BLOCK &&
+    return cuda->fused_rows > 0 && be->compute == ECD_COMPUTE_BF16 && w->scale_kind != ECD_SCALE_BLOCK &&
            ecd_ecf8_product_fits(&h->view, (uint64_t)h->cols, 1, cuda->shared_bytes);
 }
 
@@ -227,7 +227,7 @@ static bool hold(ecd_backend *be, const ecd_weight *w, ecd_coded_held *h)
     h->cols = w->cols;
     h->chunk_rows = ecd_cuda_chunk_rows(be, w->cols);
     h->chunks = (uint32_t)((w->rows + h->chunk_rows - 1) / h->chunk_rows);
-    h->dtype = ecd_cuda_narrow(be) && w->scale_kind != ECD_SCALE_BLOCK ? ECD_BF16 : w->dtype;
+    h->dtype = be->compute == ECD_COMPUTE_BF16 && w->scale_kind != ECD_SCALE_BLOCK ? ECD_BF16 : w->dtype;
     h->multiplies = can_multiply(be, h, w);
     ecd_ecf8_part *parts = calloc(h->chunks, sizeof *parts);
     bool good = parts ? fill(be, w, h, parts) : no_memory(be);

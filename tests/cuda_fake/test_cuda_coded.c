@@ -160,6 +160,8 @@ static void test_same_bits(void **state)
     static const ecd_dtype dtypes[] = {ECD_E4M3, ECD_BF16, ECD_E5M2, ECD_F16};
     for (int i = 0; i < 12; i++)
         compare(i % 3 ? ECD_COMPUTE_BF16 : ECD_COMPUTE_F32, dtypes[i % 4], (ecd_scale_kind)(i / 3), sizes[i % 3], (i / 2) % 3);
+    for (int variant = 0; variant < 3; variant++) // FP8 stays as it is where it is multiplied so
+        compare(ECD_COMPUTE_FP8, ECD_E4M3, variant ? ECD_SCALE_TENSOR : ECD_SCALE_BLOCK, sizes[1], variant);
     assert_null(emu_error());
     assert_null(ecd_fake_error());
     assert_int_equal(emu_counted().allocations, 0);
