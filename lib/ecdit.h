@@ -20,20 +20,29 @@
 // work.
 //
 // Ownership: what is passed in is the caller's and is not needed after the call. Strings that come out belong to the
-// model and live as long as it. Threads: there is no global state. A model is used by one thread at a time, but for
-// ecdit_cancel; different models may be used by different threads at once. Each model has threads of its own
-// (options.threads). It reads the environment at opening (ECD_CPU, which lowers the instruction set for tests; with
-// CUDA ECD_CUDA_DEVICE) and TMPDIR where the encoders' outputs of many texts do not fit in 64 MB: a program must not
-// change the environment meanwhile. A model does not survive fork(). What it does not do: print, exit, abort on data,
-// catch signals, write files that were not named to it (but for the one in TMPDIR, which has no name). Files are mapped
-// into memory while a model is open. One that another process shortens meanwhile raises SIGBUS, as any mapping does:
-// replace model files by renaming. Hostile input: every field of a file is checked before it is used; a bad file gives
-// ECDIT_ERR_DATA. Units: a name with _bytes counts bytes; pictures have sides in pixels and rows from the top, three
-// bytes (red, green, blue; sRGB) a pixel, without padding. Compatibility: numbers of enums stay as they are. Structures
-// begin with their size (the _INIT macros fill it in), so that fields can be added behind the last without disturbing
-// programs built before; a field that is 0 means what it meant when there was none. Types and calls change only with
-// the library's soname, which is the version's first number. Link with pkg-config ecdit, or CMake's ecdit::ecdit
-// (shared) and ecdit::ecdit_static.
+// model and live as long as it.
+//
+// Threads: there is no global state. A model is used by one thread at a time, but for ecdit_cancel; different models
+// may be used by different threads at once. Each model has threads of its own (options.threads). A model does not
+// survive fork(). The environment is read at opening (ECD_CPU, which lowers the instruction set for tests; with CUDA
+// variables ECD_CUDA_...), and TMPDIR where the encoders' outputs of many texts do not fit in 64 MB: a program must not
+// change it meanwhile.
+//
+// What it does not do: print, exit, abort on data, catch signals, write files that were not named to it (but for the
+// one in TMPDIR, which has no name).
+//
+// Files are mapped into memory while a model is open. One that another process shortens meanwhile raises SIGBUS, as any
+// mapping does: replace model files by renaming.
+//
+// Hostile input: every field of a file is checked before it is used; a bad file gives ECDIT_ERR_DATA.
+//
+// Units: a name with _bytes counts bytes. Pictures have sides in pixels and rows from the top, three bytes (red, green,
+// blue; sRGB) a pixel, without padding.
+//
+// Compatibility: numbers of enums stay as they are. Structures begin with their size (the _INIT macros fill it in), so
+// that fields can be added behind the last without disturbing programs built before; a field that is 0 means what it
+// meant when there was none. Types and calls change only with the library's soname, which is the version's first
+// number. Link with pkg-config ecdit, or CMake's ecdit::ecdit (shared) and ecdit::ecdit_static.
 #ifndef ECDIT_H
 #define ECDIT_H
 

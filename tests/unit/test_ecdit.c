@@ -185,6 +185,33 @@ static void test_texts(void **state)
     ecdit_close(model);
 }
 
+// Weights of another program, the rest of a folder.
+static void test_single_file(void **state)
+{
+    (void)state;
+    enum { BYTES = 24 * 32 * 3 };
+    static const char *const file = ECD_TEST_DATA "/models/flux_single/transformer_only_fp8.safetensors";
+    uint8_t pixels[BYTES], folders[BYTES];
+    const ecdit_picture picture = {"a cat", 0, 1};
+    ecdit_options options = ECDIT_OPTIONS_INIT;
+    ecdit_model *model = NULL;
+    ecdit_error error;
+    ecdit_job job = job_of(&picture, 1);
+    job.width = 24;
+    job.height = 32;
+    fails(ecdit_open(file, &options, &model, &error), &error, ECDIT_ERR_USAGE, "transformer_only_fp8");
+    options.config = texts;
+    fails(ecdit_open(classes, &options, &model, &error), &error, ECDIT_ERR_USAGE, "dit_a");
+    assert_int_equal(ecdit_open(file, &options, &model, &error), ECDIT_OK);
+    assert_true(info_of(model).raw_bytes < 2 * info_of(model).parameters); // FP8, mostly
+    draws(model, &job, pixels, BYTES);
+    ecdit_close(model);
+    model = open_model(texts, ECDIT_BACKEND_CPU, 2);
+    draws(model, &job, folders, BYTES);
+    assert_memory_not_equal(pixels, folders, BYTES);
+    ecdit_close(model);
+}
+
 // Jobs that the open pipeline does not serve: one without guidance, one that begins from a picture.
 static void test_other_jobs(void **state)
 {
@@ -417,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_single_file),
         cmocka_unit_test(test_other_jobs),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_versions),
