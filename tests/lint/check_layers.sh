@@ -5,26 +5,23 @@ set -euo pipefail
 cd "$1"
 
 # What a module may include of the others; its own folder always. app may include everything.
-allowed() {
-    case "$1" in
-    codec | base) echo '' ;;
-    kernels) echo 'codec base' ;;
-    weights) echo 'kernels codec base' ;;
-    vae | text | dit/transformer | dit/sampler) echo 'weights kernels codec base dit/noise' ;;
-    dit/noise) echo 'base' ;;
-    dit/pipeline) echo 'dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
-    lib) echo 'dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
-    app) echo 'lib dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base' ;;
-    *) echo '' ;;
-    esac
-}
+declare -A allowed=(
+    [kernels]='codec base' [weights]='kernels codec base'
+    [dit/noise]='base'
+    [dit/pipeline]='dit/transformer dit/sampler dit/noise text vae weights kernels codec base'
+    [lib]='dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base'
+    [app]='lib dit/pipeline dit/transformer dit/sampler dit/noise text vae weights kernels codec base'
+)
+for module in vae text dit/transformer dit/sampler; do
+    allowed[$module]='weights kernels codec base dit/noise'
+done
 
-# The module of a path: its folder, in dit/ the folder below (dit/noise.c, dit/noise.h: dit/noise).
+# module := that of a path: its folder, in dit/ the folder below (dit/noise.c, dit/noise.h: dit/noise).
 module_of() {
     case "$1" in
-    dit/*/*) echo "$1" | cut -d/ -f1-2 ;;
-    dit/*) echo "${1%.*}" ;;
-    *) echo "${1%%/*}" ;;
+    dit/*/*) module=${1#dit/} && module=dit/${module%%/*} ;;
+    dit/*) module=${1%.*} ;;
+    *) module=${1%%/*} ;;
     esac
 }
 
@@ -39,9 +36,12 @@ breach() {
     breaches=$((breaches + 1))
 }
 
+include='^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]*)[>"]'
 while IFS=: read -r file line text; do
-    from=$(module_of "$file")
-    name=$(sed -E 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]*)[>"].*/\1/' <<<"$text")
+    module_of "$file"
+    from=$module
+    [[ "$text" =~ $include ]] || continue
+    name=${BASH_REMATCH[1]}
     if [[ "$text" == *'<'* ]]; then
         if [[ "$name" =~ ^($intrinsics) ]] && [ "$from" != kernels ] && [ "$from" != codec ]; then
             breach "$file:$line: <$name>: only kernels/ and codec/ know an instruction set or a device"
@@ -52,15 +52,16 @@ while IFS=: read -r file line text; do
         breach "$file:$line: \"$name\" is no path from the root of the repository"
         continue
     fi
-    to=$(module_of "$name")
-    if [ "$from" != "$to" ] && ! grep -qw -- "$to" <<<"$(allowed "$from")"; then
-        breach "$file:$line: $from must not include $to (\"$name\")"
+    module_of "$name"
+    if [ "$from" != "$module" ] && [[ " ${allowed[$from]:-} " != *" $module "* ]]; then
+        breach "$file:$line: $from must not include $module (\"$name\")"
     fi
 done < <(grep -rnE --include='*.[ch]' --include='*.cu' --include='*.cuh' --include='*.inc' \
     '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]' "${folders[@]}")
 
 while IFS=: read -r file line text; do
-    case "$(module_of "$file")" in
+    module_of "$file"
+    case "$module" in
     kernels | codec) ;;
     *) breach "$file:$line: instruction sets belong into kernels/ and codec/: $text" ;;
     esac
