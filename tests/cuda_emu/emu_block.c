@@ -42,9 +42,10 @@ __asm__(".text\n.globl emu_switch\n.hidden emu_switch\n.type emu_switch,@functio
         "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
         "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
         ".size emu_switch, . - emu_switch\n");
+// Stacks lie a multiple of a page apart: their ends are shifted, or all threads' would share a few sets of the cache.
 static void prepare(emu_thread *t, void (*entry)(void))
 {
-    void **top = (void **)(void *)(t->stack + EMU_STACK_BYTES);
+    void **top = (void **)(void *)(t->stack + EMU_STACK_BYTES - t->number % 32 * 192);
     top[-1] = NULL;
     memcpy(&top[-2], &entry, sizeof entry);
     for (int i = 3; i <= 8; i++)
@@ -211,7 +212,7 @@ static unsigned lanes_of(unsigned warp)
 static bool same_place(const emu_thread *a, const emu_thread *b)
 {
     return a->state == b->state && a->mask == b->mask && a->together == b->together && a->line == b->line &&
-           strcmp(a->file, b->file) == 0;
+           (a->file == b->file || strcmp(a->file, b->file) == 0);
 }
 
 static bool meet(emu_thread *first, emu_thread *warp, unsigned lanes)
@@ -419,7 +420,7 @@ void emu_launch(const char *name, const void *kernel, emu_xyz grid, emu_xyz bloc
     emu_block_dim = block, emu_grid_dim = grid;
     emu_thread_count = (unsigned)threads;
     make_stacks();
-    emu_check_begin_launch(shared_bytes, arguments, argument_bytes);
+    emu_check_begin_launch(blocks, shared_bytes, arguments, argument_bytes);
     struct sigaction old[SIGNALS];
     set_signals(old);
     for (uint64_t b = 0; b < blocks && !run.failed; b++) {

@@ -87,39 +87,51 @@ void *emu_shared_pointer(uint32_t address)
     return emu_shared[1].base + (address - SYSTEM_BYTES);
 }
 
-void emu_check_begin_launch(size_t shared_bytes, void *arguments, size_t argument_bytes)
+// Stamps tell launches apart by the number of the block, which only grows: no record is wiped between them, until the
+// numbers are used up.
+enum { MAX_BLOCKS = (1 << 24) - 1 };
+static uint64_t launch_first, launch_end = 1; // numbers of the launch's blocks
+
+static void forget_touches(void)
+{
+    for (emu_region *r = emu_regions; r; r = r->next)
+        if (r->touched)
+            madvise(r->touched, r->mapped_bytes * sizeof(emu_touch), MADV_DONTNEED);
+    if (emu_shared[0].touched)
+        memset(emu_shared[0].touched, 0, emu_shared[0].bytes * sizeof(emu_touch));
+    memset(emu_shared[1].touched, 0, EMU_MAX_SHARED_BYTES * sizeof(emu_touch));
+    launch_end = 1;
+}
+
+void emu_check_begin_launch(uint64_t blocks, size_t shared_bytes, void *arguments, size_t argument_bytes)
 {
     prepare();
     emu_shared[1].bytes = shared_bytes;
     emu_arguments.base = arguments;
     emu_arguments.bytes = argument_bytes;
-    for (emu_region *r = emu_regions; r; r = r->next)
-        if (r->used && r->touched) {
-            r->used = false;
-            madvise(r->touched, r->mapped_bytes * sizeof(emu_touch), MADV_DONTNEED);
-        }
+    if (blocks > MAX_BLOCKS - launch_end)
+        forget_touches();
+    launch_first = launch_end;
+    launch_end += blocks;
 }
 
 void emu_check_begin_block(void)
 {
-    for (int i = 0; i < 2; i++) {
-        if (!emu_shared[i].bytes)
-            continue;
-        memset(emu_shared[i].base, EMU_GARBAGE, emu_shared[i].bytes);
-        memset(emu_shared[i].touched, 0, emu_shared[i].bytes * sizeof(emu_touch));
-    }
+    for (int i = 0; i < 2; i++)
+        if (emu_shared[i].bytes)
+            memset(emu_shared[i].base, EMU_GARBAGE, emu_shared[i].bytes);
 }
 
 // ---------------------------------------------------------------- races
 
-// block + 1: 24 bits, thread 10, block's epoch 14, warp's epoch 15, atomic 1. Epochs wrap: then a race may be missed, or
+// block: 24 bits, thread 10, block's epoch 14, warp's epoch 15, atomic 1. Epochs wrap: then a race may be missed, or
 // two accesses 32768 __syncwarps apart without any barrier between be taken for one.
 enum { WARP_AT = 1, BLOCK_AT = 16, THREAD_AT = 30, NUMBER_AT = 40 };
 
 static uint64_t stamp_now(int how)
 {
     const unsigned thread = emu_current->number;
-    return (emu_block_number + 1) << NUMBER_AT | (uint64_t)thread << THREAD_AT |
+    return (launch_first + emu_block_number) << NUMBER_AT | (uint64_t)thread << THREAD_AT |
            (uint64_t)(emu_block_epoch & 0x3fff) << BLOCK_AT |
            (uint64_t)(emu_warp_epochs[thread / EMU_WARP] & 0x7fff) << WARP_AT | (how & EMU_ATOMIC ? 1 : 0);
 }
@@ -130,44 +142,56 @@ void emu_check_forget(size_t at, size_t bytes)
     memset(emu_shared[1].touched + at, 0, bytes * sizeof(emu_touch));
 }
 
-static bool conflict(uint64_t before, uint64_t now)
+static bool conflict(uint64_t before, uint64_t now, bool shared)
 {
-    if (!before || (before & now & 1))
+    if (before >> NUMBER_AT < launch_first || (before & now & 1))
         return false;
     if (before >> NUMBER_AT != now >> NUMBER_AT)
-        return races_between;
+        return races_between && !shared; // each block has shared memory of its own
     const unsigned a = before >> THREAD_AT & 1023, b = now >> THREAD_AT & 1023;
     if (!races_within || a == b || (before ^ now) >> BLOCK_AT & 0x3fff)
         return false;
     return a / EMU_WARP != b / EMU_WARP || !((before ^ now) >> WARP_AT & 0x7fff);
 }
 
+// Where another thread of this launch was at the byte before.
+static __attribute__((noinline)) void look_for_race(const emu_region *r, size_t at, uint64_t now, int how)
+{
+    const bool shared = r == &emu_shared[0] || r == &emu_shared[1], writes = how & (EMU_WRITE | EMU_ATOMIC);
+    const emu_touch *t = r->touched + at;
+    uint64_t other = 0;
+    if (conflict(t->write, now, shared))
+        other = t->write;
+    else if (writes && conflict(t->read, now, shared))
+        other = t->read;
+    if (other)
+        emu_fail("a race at byte %zu of %s memory: this thread %s it, thread %u of block %u %s it, and nothing orders "
+                 "the two",
+                 at, r == &emu_shared[0] ? "static shared" : r == &emu_shared[1] ? "dynamic shared" : "device",
+                 writes ? "writes" : "reads", (unsigned)(other >> THREAD_AT & 1023),
+                 (unsigned)((other >> NUMBER_AT) - launch_first), other == t->write ? "wrote" : "read");
+}
+
 static void touch(emu_region *r, size_t at, size_t bytes, int how)
 {
     if (!r->touched)
         return;
-    r->used = true;
-    const uint64_t now = stamp_now(how);
-    for (size_t i = at; i < at + bytes; i++) {
-        emu_touch *t = r->touched + i;
-        uint64_t other = 0;
-        if (emu_bulk_writes && r == &emu_shared[1] && races_within && !emu_bulk_seen(i))
+    const uint64_t now = stamp_now(how), begun = launch_first << NUMBER_AT, own = now >> THREAD_AT;
+    const bool copied = emu_bulk_writes && r == &emu_shared[1] && races_within;
+    for (emu_touch *t = r->touched + at, *end = t + bytes; t < end; t++) {
+        if (copied && !emu_bulk_seen((size_t)(t - r->touched)))
             emu_fail("%s byte %zu of shared memory, to which a bulk copy writes, without having waited for its mbarrier",
-                     how & (EMU_WRITE | EMU_ATOMIC) ? "writes" : "reads", i);
-        if (conflict(t->write, now))
-            other = t->write;
-        else if (how & (EMU_WRITE | EMU_ATOMIC) && conflict(t->read, now))
-            other = t->read;
-        if (other)
-            emu_fail("a race at byte %zu of %s memory: this thread %s it, thread %u of block %u %s it, and nothing orders "
-                     "the two",
-                     i, r == &emu_shared[0] ? "static shared" : r == &emu_shared[1] ? "dynamic shared" : "device",
-                     how & (EMU_WRITE | EMU_ATOMIC) ? "writes" : "reads", (unsigned)(other >> THREAD_AT & 1023),
-                     (unsigned)(other >> NUMBER_AT) - 1, other == t->write ? "wrote" : "read");
-        if (how & (EMU_WRITE | EMU_ATOMIC))
+                     how & (EMU_WRITE | EMU_ATOMIC) ? "writes" : "reads", (size_t)(t - r->touched));
+        const bool written = t->write >= begun && t->write >> THREAD_AT != own;
+        if (how & (EMU_WRITE | EMU_ATOMIC)) {
+            if (written || (t->read >= begun && t->read >> THREAD_AT != own))
+                look_for_race(r, (size_t)(t - r->touched), now, how);
             t->write = now;
-        else
+        } else {
+            if (written)
+                look_for_race(r, (size_t)(t - r->touched), now, how);
             t->read = now;
+        }
     }
 }
 
@@ -246,9 +270,6 @@ void emu_access(const volatile void *address, size_t bytes, int how)
     if (on_stack(at))
         return;
     emu_count.accesses++;
-    const int segment = segment_at(at);
-    if (segment >= 0 && (image[segment].writable || !(how & (EMU_WRITE | EMU_ATOMIC))))
-        return;
     emu_region *r = region_at(at);
     if (r) {
         const size_t offset = at - (uintptr_t)r->base;
@@ -258,6 +279,9 @@ void emu_access(const volatile void *address, size_t bytes, int how)
         return;
     }
     if (at - (uintptr_t)emu_arguments.base < emu_arguments.bytes && !(how & (EMU_WRITE | EMU_ATOMIC)))
+        return;
+    const int segment = segment_at(at);
+    if (segment >= 0 && (image[segment].writable || !(how & (EMU_WRITE | EMU_ATOMIC))))
         return;
     fail_outside(at, bytes, how);
 }

@@ -42,20 +42,19 @@ extern emu_counts emu_count;
 
 // A piece of memory that kernels may use, with a record of who used each byte last (NULL: not kept).
 typedef struct emu_touch {
-    uint64_t write, read; // a stamp: block + 1, thread, epochs, whether atomic; 0: nobody yet
+    uint64_t write, read; // a stamp: block of all launches so far, thread, epochs, whether atomic; 0: nobody yet
 } emu_touch;
 typedef struct emu_region {
     uint8_t *base;
     size_t bytes, mapped_bytes;
     emu_touch *touched;
-    bool used; // in this launch
     struct emu_region *next;
 } emu_region;
 extern emu_region *emu_regions;   // device memory
 extern emu_region emu_shared[2];  // static, dynamic
 extern emu_region emu_arguments;  // of the kernel; to be read only
 
-void emu_check_begin_launch(size_t shared_bytes, void *arguments, size_t argument_bytes);
+void emu_check_begin_launch(uint64_t blocks, size_t shared_bytes, void *arguments, size_t argument_bytes);
 void emu_check_begin_block(void);
 // emu_graph.c. Statuses are cudaError_t.
 bool emu_captures(const void *stream);
