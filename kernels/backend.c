@@ -64,6 +64,19 @@ void ecd_backend_close(ecd_backend *be)
         be->ops->close(be);
 }
 
+ecd_status ecd_backend_alloc(ecd_backend *be, size_t size_bytes, const char *what, void **out, ecd_diag *diag)
+{
+    *out = NULL;
+    ecd_status status = ecd_backend_check(be, diag);
+    if (status != ECD_OK)
+        return status;
+    *out = be->ops->alloc(be, size_bytes);
+    if (*out)
+        return ECD_OK;
+    be->failure = (ecd_diag){0};
+    return ecd_fail_memory(diag, size_bytes, what);
+}
+
 ecd_status ecd_backend_check(ecd_backend *be, ecd_diag *diag)
 {
     if (be->ops->wait)

@@ -159,6 +159,20 @@ typedef struct ecd_conv {
     const ecd_group_norm *norm; // NULL, or x is to be normalised: gamma, beta, silu and measured are read
 } ecd_conv;
 
+// out[i] = (by[0] x[0][i] + by[1] x[1][i] + ...) / divisor + offset, held within -limit..limit: what samplers do to latents.
+// Each product, sum and quotient is rounded by itself, in this order, so that every backend gives the same bits.
+enum { ECD_COMBINE_MAX = 4 };
+typedef struct ecd_combine {
+    int terms;                       // 1 to ECD_COMBINE_MAX
+    const float *x[ECD_COMBINE_MAX]; // f32 [count] each; each may be out
+    float by[ECD_COMBINE_MAX];
+    float divisor; // 1: none
+    float offset;  // 0: none
+    float limit;   // 0 or infinity: none. NaN passes
+    float *out;    // f32 [count]
+    int64_t count;
+} ecd_combine;
+
 typedef struct ecd_backend ecd_backend;
 
 // ECF8 of one block of a model, decoded by the backend. Weights come out in their own type, as libecf8 decodes them, at
@@ -213,10 +227,15 @@ typedef struct ecd_backend_ops {
     // in the order (channel, row, column), as a convolution of stride p sees it.
     void (*patchify)(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
                      int patch, void *out);
-    // f32 [batch, (height/p)(width/p), p p channels] in the order (row, column, channel) -> f32 [batch, channels, height, width].
-    // diffusers: DiTTransformer2DModel's "nhwpqc->nchpwq".
+    // f32 [batch, (height/p)(width/p), p p channels] -> f32 [batch, channels, height, width]. A patch's vector is in the order
+    // (row, column, channel), as DiTTransformer2DModel's "nhwpqc->nchpwq" takes it, or, channels_first, in that of patchify, as
+    // FluxPipeline's _unpack_latents does.
     void (*unpatchify)(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
-                       int patch, float *out);
+                       int patch, bool channels_first, float *out);
+    void (*combine)(ecd_backend *be, const ecd_combine *op);
+    // f32 [channels, pixels] -> bytes [pixels, channels]: x / 2 + 0.5, held within 0..1, times 255, rounded, ties to even; NaN
+    // gives 0. diffusers: image_processor.py, denormalize and numpy_to_pil.
+    void (*to_bytes)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, uint8_t *out);
 
     // w: [out_channels, in_channels * kernel * kernel] in torch's order (in, row, column); bias f32 [out_channels] or NULL,
     // both in backend memory and needed only during the call. NULL on failure (kept).
@@ -301,6 +320,9 @@ typedef struct ecd_backend_options {
 // its device or library is missing. Close with ecd_backend_close.
 ecd_status ecd_backend_open(const ecd_backend_options *options, ecd_backend **out, ecd_diag *diag);
 void ecd_backend_close(ecd_backend *be); // NULL is allowed
+
+// ops->alloc for callers that go on without: a failure is the diagnosis' (`what` says of what) and is not kept.
+ecd_status ecd_backend_alloc(ecd_backend *be, size_t size_bytes, const char *what, void **out, ecd_diag *diag);
 
 // The first failure since opening, or ECD_OK. Waits for a device's queue where there is one.
 ecd_status ecd_backend_check(ecd_backend *be, ecd_diag *diag);

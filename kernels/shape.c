@@ -119,6 +119,25 @@ bool ecd_shape_patches(ecd_backend *be, int64_t batch, int64_t channels, int64_t
     return true;
 }
 
+bool ecd_shape_combine(ecd_backend *be, const ecd_combine *op)
+{
+    if (!ecd_backend_ok(be))
+        return false;
+    if (op->terms < 1 || op->terms > ECD_COMBINE_MAX || !fits(op->count))
+        return refuse(be, "combine: terms or count out of range");
+    for (int i = 0; i < op->terms; i++)
+        if (!op->x[i])
+            return refuse(be, "combine: a term without its values");
+    return true;
+}
+
+bool ecd_shape_pixels(ecd_backend *be, int64_t channels, int64_t pixels)
+{
+    if (!ecd_backend_ok(be))
+        return false;
+    return (fits(channels) && fits(pixels)) || refuse(be, "picture: channels or pixels out of range");
+}
+
 bool ecd_shape_conv_weight(ecd_backend *be, const ecd_conv_shape *s, const ecd_weight *w)
 {
     if (!ecd_shape_weight(be, w))

@@ -12,6 +12,8 @@ bool ecd_shape_attention(ecd_backend *be, const ecd_attention *op);
 bool ecd_shape_rope(ecd_backend *be, const ecd_rope *op);
 bool ecd_shape_rows(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count);
 bool ecd_shape_patches(ecd_backend *be, int64_t batch, int64_t channels, int64_t height, int64_t width, int patch);
+bool ecd_shape_combine(ecd_backend *be, const ecd_combine *op);
+bool ecd_shape_pixels(ecd_backend *be, int64_t channels, int64_t pixels);
 bool ecd_shape_conv_weight(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w);
 bool ecd_shape_conv(ecd_backend *be, const ecd_conv_shape *shape, const ecd_conv *op);
 bool ecd_shape_group_norm(ecd_backend *be, const ecd_group_norm *op);

@@ -21,6 +21,7 @@ typedef struct tiling {
     int64_t height, width;      // latents
     int64_t blend, rows, columns; // pixels that overlap; tiles
     float *memory, *latents;
+    float *there;               // latents and pixels of a tile in the backend's memory; NULL where that is the host's
     planes tile, left, *above;  // above: of each column the last `blend` rows, or less, of the tile before
 } tiling;
 
@@ -96,6 +97,20 @@ static bool open_tiling(tiling *t)
     return true;
 }
 
+// The tile's latents through the decoder, by way of the backend's memory.
+static ecd_status decode_latents(ecd_vae *vae, const tiling *t, int64_t height, int64_t width, ecd_diag *diag)
+{
+    if (!t->there)
+        return ecd_vae_decode_whole(vae, t->latents, height, width, t->tile.at, diag);
+    const ecd_backend_ops *ops = vae->be->ops;
+    float *pixels = t->there + sizes_of(t).latents;
+    ops->upload(vae->be, t->there, t->latents, (size_t)(t->in * height * width) * sizeof(float));
+    ecd_status status = ecd_vae_decode_whole(vae, t->there, height, width, pixels, diag);
+    ops->download(vae->be, t->tile.at, pixels,
+                  (size_t)(t->tile.channels * t->tile.height * t->tile.width) * sizeof(float));
+    return status ? status : ecd_backend_check(vae->be, diag);
+}
+
 static float *pixel(const planes *p, int64_t channel, int64_t y, int64_t x)
 {
     return p->at + (channel * p->height + y) * p->width + x;
@@ -168,7 +183,7 @@ static ecd_status decode_tile(ecd_vae *vae, tiling *t, const float *latents, int
     const planes own = {t->latents, t->in, height, width};
     copy(&all, y, x, &own, 0, 0, height, width);
     t->tile = (planes){t->tile.at, t->out, height * f, width * f};
-    ecd_status status = ecd_vae_decode_whole(vae, t->latents, height, width, t->tile.at, diag);
+    ecd_status status = decode_latents(vae, t, height, width, diag);
     if (status)
         return status;
     if (row)
@@ -181,16 +196,50 @@ static ecd_status decode_tile(ecd_vae *vae, tiling *t, const float *latents, int
     return ECD_OK;
 }
 
+// latents and picture: the host's.
+static ecd_status decode_all(ecd_vae *vae, tiling *t, const float *latents, float *picture, ecd_diag *diag)
+{
+    ecd_status status = ECD_OK;
+    if (!open_tiling(t))
+        status = ecd_fail_memory(diag, ecd_vae_tiles_bytes(&vae->info, vae->tile, t->height, t->width), "the VAE's tiles");
+    for (int64_t i = 0; !status && i < t->rows * t->columns; i++)
+        status = decode_tile(vae, t, latents, i / t->columns, i % t->columns, picture, diag);
+    free(t->memory);
+    free(t->above);
+    return status;
+}
+
+// Tiles are blended on the host: of a backend with other memory, latents come from it and the picture goes to it.
+static ecd_status decode_by_host(ecd_vae *vae, tiling *t, const float *latents, float *picture, ecd_diag *diag)
+{
+    const ecd_backend_ops *ops = vae->be->ops;
+    sizes s = sizes_of(t);
+    size_t in = (size_t)(t->in * t->height * t->width);
+    size_t out = (size_t)(t->out * t->factor * t->factor * t->height * t->width);
+    void *there = NULL;
+    float *host = malloc((in + out) * sizeof *host);
+    ecd_status status = host ? ECD_OK : ecd_fail_memory(diag, (in + out) * sizeof *host, "the VAE's tiles");
+    if (!status)
+        status = ecd_backend_alloc(vae->be, (s.latents + s.tile) * sizeof(float), "the VAE's tiles", &there, diag);
+    if (!status) {
+        t->there = there;
+        ops->download(vae->be, host, latents, in * sizeof *host);
+        status = decode_all(vae, t, host, host + in, diag);
+    }
+    if (!status) {
+        ops->upload(vae->be, picture, host + in, out * sizeof *host);
+        status = ecd_backend_check(vae->be, diag);
+    }
+    if (there)
+        ops->free(vae->be, there);
+    free(host);
+    return status;
+}
+
 ecd_status ecd_vae_decode_tiles(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
                                 ecd_diag *diag)
 {
     tiling t = plan(&vae->info, vae->tile, height, width);
-    ecd_status status = ECD_OK;
-    if (!open_tiling(&t))
-        status = ecd_fail_memory(diag, ecd_vae_tiles_bytes(&vae->info, vae->tile, height, width), "the VAE's tiles");
-    for (int64_t i = 0; !status && i < t.rows * t.columns; i++)
-        status = decode_tile(vae, &t, latents, i / t.columns, i % t.columns, picture, diag);
-    free(t.memory);
-    free(t.above);
-    return status;
+    return vae->be->host_memory ? decode_all(vae, &t, latents, picture, diag)
+                                : decode_by_host(vae, &t, latents, picture, diag);
 }

@@ -33,15 +33,17 @@ static float *begin(ecd_vae_run *run, int64_t height, int64_t width, int64_t cha
     return ecd_vae_room(run, ecd_vae_bytes(height * width, channels, sizeof(float)));
 }
 
-// Where it ends: f32, channels last, is turned to channels first in the room returned.
-static float *end(ecd_vae_run *run)
+// Where it ends: f32, channels last, is turned to channels first.
+static void end(ecd_vae_run *run, float *out)
 {
-    int64_t pixels = run->height * run->width;
-    float *out = ecd_vae_room(run, ecd_vae_bytes(pixels, run->channels, sizeof(float)));
     if (out && !run->status)
-        run->be->ops->to_channels_first(run->be, (const float *)(const void *)ecd_vae_here(run).at, run->channels, pixels,
-                                        out);
-    return out;
+        run->be->ops->to_channels_first(run->be, (const float *)(const void *)ecd_vae_here(run).at, run->channels,
+                                        run->height * run->width, out);
+}
+
+static float *end_room(ecd_vae_run *run)
+{
+    return ecd_vae_room(run, ecd_vae_bytes(run->height * run->width, run->channels, sizeof(float)));
 }
 
 typedef void run_coder(ecd_vae_run *run, const ecd_vae_coder *coder);
@@ -53,7 +55,6 @@ static ecd_vae_run plan(const ecd_vae *vae, run_coder *coder_run, const ecd_vae_
                        .planning = true};
     begin(&run, height, width, channels);
     coder_run(&run, coder);
-    end(&run);
     return run;
 }
 
@@ -64,7 +65,9 @@ static ecd_vae_run plan_decode(const ecd_vae *vae, int64_t height, int64_t width
 
 static ecd_vae_run plan_encode(const ecd_vae *vae, int64_t height, int64_t width)
 {
-    return plan(vae, ecd_vae_encoder_run, &vae->encoder, vae->config.in_channels, height, width);
+    ecd_vae_run run = plan(vae, ecd_vae_encoder_run, &vae->encoder, vae->config.in_channels, height, width);
+    end_room(&run);
+    return run;
 }
 
 // Before the activations: what a group norm's statistics take.
@@ -255,21 +258,17 @@ ecd_status ecd_vae_decode_whole(ecd_vae *vae, const float *latents, int64_t heig
         return status;
     const ecd_backend_ops *ops = vae->be->ops;
     float *staged = begin(&run, height, width, channels);
-    // Scaled in pieces on the way, so that the host needs no second copy of the latents.
-    float scaled[1024];
-    size_t count = (size_t)(channels * height * width);
-    for (size_t i = 0; i < count; i += 1024) {
-        size_t piece = count - i < 1024 ? count - i : 1024;
-        for (size_t j = 0; j < piece; j++)
-            scaled[j] = latents[i + j] / vae->config.scaling_factor + vae->config.shift_factor;
-        ops->upload(vae->be, staged + i, scaled, piece * sizeof(float));
-    }
+    const ecd_combine scaled = {.terms = 1,
+                                .x = {latents},
+                                .by = {1},
+                                .divisor = vae->config.scaling_factor,
+                                .offset = vae->config.shift_factor,
+                                .out = staged,
+                                .count = channels * height * width};
+    ops->combine(vae->be, &scaled);
     ops->to_channels_last(vae->be, staged, channels, height * width, ecd_vae_here(&run).at);
     ecd_vae_decoder_run(&run, &vae->decoder);
-    const float *out = end(&run);
-    if (ecd_backend_ok(vae->be) && !run.status)
-        ops->download(vae->be, picture, out,
-                      (size_t)(run.height * run.width * run.channels) * sizeof(float));
+    end(&run, picture);
     return finish(vae, &run, diag);
 }
 
@@ -292,7 +291,8 @@ ecd_status ecd_vae_encode(ecd_vae *vae, const float *picture, int64_t height, in
     ops->upload(vae->be, staged, picture, (size_t)(height * width * channels) * sizeof(float));
     ops->to_channels_last(vae->be, staged, channels, height * width, ecd_vae_here(&run).at);
     ecd_vae_encoder_run(&run, &vae->encoder);
-    const float *moments = end(&run);
+    float *moments = end_room(&run);
+    end(&run, moments);
     size_t count = (size_t)(run.height * run.width * vae->config.latent_channels);
     if (ecd_backend_ok(vae->be) && !run.status) {
         ops->download(vae->be, mean, moments, count * sizeof(float));

@@ -44,8 +44,8 @@ const ecd_vae_info *ecd_vae_get_info(const ecd_vae *vae);
 uint64_t ecd_vae_decode_bytes(const ecd_vae *vae, int64_t height, int64_t width);
 uint64_t ecd_vae_encode_bytes(const ecd_vae *vae, int64_t height, int64_t width);
 
-// latents: host f32 [latent_channels, height, width], as the sampler leaves them (scaling and shift are applied here).
-// picture: host f32 [out_channels, factor * height, factor * width] in about -1..1, not clamped.
+// latents: backend f32 [latent_channels, height, width], as the sampler leaves them (scaling and shift are applied here).
+// picture: backend f32 [out_channels, factor * height, factor * width] in about -1..1, not clamped.
 ecd_status ecd_vae_decode(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
                           ecd_diag *diag);
 

@@ -266,7 +266,7 @@ ecd_status ecd_vae_decode_whole(ecd_vae *vae, const float *latents, int64_t heig
 
 ecd_status ecd_vae_check_tile(int64_t factor, int64_t tile, ecd_diag *diag); // ECD_USAGE
 bool ecd_vae_is_tiled(int64_t factor, int64_t tile, int64_t height, int64_t width);
-// The host's memory beside the activations of a tile.
+// The host's memory beside the activations of a tile, where that is the backend's too.
 uint64_t ecd_vae_tiles_bytes(const ecd_vae_info *info, int64_t tile, int64_t height, int64_t width);
 ecd_status ecd_vae_decode_tiles(ecd_vae *vae, const float *latents, int64_t height, int64_t width, float *picture,
                                 ecd_diag *diag);

@@ -2,61 +2,86 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/arena.h"
 #include "base/process.h"
 #include "dit/noise.h"
 #include "dit/sampler/sampler.h"
 
-// What a draw works in, all of it allocated before the first step.
+// What a draw works in, all of it allocated before the first step. Latents and predictions stay in the backend's memory.
 typedef struct canvas {
     ecd_sampler *sampler;
+    ecd_backend *be;
+    size_t count;     // pictures
     size_t picture;   // latents of one picture, elements
     size_t predicted; // the model's output for one picture, elements
-    float *x, *in;    // [count][picture]
-    float *raw;       // [2][count][predicted]
-    float *output;    // [count][picture], guided
-    int64_t *classes;
-    float *text, *pooled; // [count][text_tokens][text_width], [count][pooled_width]; NULL for models of classes
+    size_t pixels;    // of one picture
+    size_t text_width, pooled_width; // of one picture's condition, elements; 0 for models of classes
+
+    void *memory;  // in the backend, of what follows
+    float *x, *in; // [count][picture]
+    float *raw;    // [2][count][predicted]
+    float *output; // [count][picture], guided
+    float *text, *pooled;
     float *decoded; // [3, height, width]
-    uint8_t *rgb;   // [height, width, 3]
+    uint8_t *bytes; // [height, width, 3]
+
+    float *noise; // the host's, [picture]
+    int64_t *classes;
+    uint8_t *rgb; // [height, width, 3]
 } canvas;
 
 static void canvas_free(canvas *c)
 {
     ecd_sampler_close(c->sampler);
-    free(c->x);
-    free(c->in);
-    free(c->raw);
-    free(c->output);
+    if (c->memory)
+        c->be->ops->free(c->be, c->memory);
+    free(c->noise);
     free(c->classes);
-    free(c->text);
-    free(c->pooled);
-    free(c->decoded);
     free(c->rgb);
 }
 
-// Each picture's condition, side by side as the transformer takes them.
-static ecd_status take_conditions(const ecd_pipeline *p, const ecd_draw *draw, canvas *c, ecd_diag *diag)
+static void place(canvas *c, ecd_arena *arena)
 {
-    const ecd_transformer_info *info = &p->info;
-    size_t count = (size_t)draw->count, pooled = (size_t)info->pooled_width;
-    size_t text = (size_t)(p->options.text_tokens * info->text_width);
-    c->classes = calloc(count, sizeof *c->classes);
-    if (info->text_width) {
-        c->text = malloc(count * text * sizeof *c->text);
-        c->pooled = malloc(count * pooled * sizeof *c->pooled);
-    }
-    if (!c->classes || (info->text_width && (!c->text || !c->pooled)))
-        return ecd_fail_memory(diag, count * (text + pooled) * sizeof(float), "the pictures' conditions");
-    for (size_t n = 0; n < count; n++) {
-        c->classes[n] = draw->pictures[n].class_id;
-        if (info->text_width) {
-            memcpy(c->text + n * text, draw->texts[n].hidden, text * sizeof *c->text);
-            memcpy(c->pooled + n * pooled, draw->texts[n].pooled, pooled * sizeof *c->pooled);
-        }
-    }
+    const int64_t count = (int64_t)c->count, picture = (int64_t)c->picture, pixels = (int64_t)c->pixels;
+    c->x = ecd_arena_take_array(arena, count, picture, sizeof(float));
+    c->in = ecd_arena_take_array(arena, count, picture, sizeof(float));
+    c->raw = ecd_arena_take_array(arena, 2 * count, (int64_t)c->predicted, sizeof(float));
+    c->output = ecd_arena_take_array(arena, count, picture, sizeof(float));
+    c->text = ecd_arena_take_array(arena, count, (int64_t)c->text_width, sizeof(float));
+    c->pooled = ecd_arena_take_array(arena, count, (int64_t)c->pooled_width, sizeof(float));
+    c->decoded = ecd_arena_take_array(arena, 3, pixels, sizeof(float));
+    c->bytes = ecd_arena_take_array(arena, 3, pixels, 1);
+}
+
+static ecd_status allocate(canvas *c, ecd_diag *diag)
+{
+    ecd_arena plan = ecd_arena_plan();
+    place(c, &plan);
+    ecd_status status = ecd_backend_alloc(c->be, plan.peak_bytes, "the pictures' latents", &c->memory, diag);
+    if (status != ECD_OK)
+        return status;
+    ecd_arena arena = ecd_arena_over(c->memory, plan.peak_bytes);
+    place(c, &arena);
+    c->noise = malloc(c->picture * sizeof *c->noise);
+    c->classes = calloc(c->count, sizeof *c->classes);
+    c->rgb = malloc(3 * c->pixels);
+    if (!c->noise || !c->classes || !c->rgb)
+        return ecd_fail_memory(diag, c->picture * sizeof *c->noise + 3 * c->pixels, "a picture");
     return ECD_OK;
+}
+
+// Each picture's condition, side by side as the transformer takes them.
+static void take_conditions(const canvas *c, const ecd_draw *draw)
+{
+    const ecd_backend_ops *ops = c->be->ops;
+    for (size_t n = 0; n < c->count; n++) {
+        c->classes[n] = draw->pictures[n].class_id;
+        if (!c->text_width)
+            continue;
+        ops->upload(c->be, c->text + n * c->text_width, draw->texts[n].hidden, c->text_width * sizeof(float));
+        ops->upload(c->be, c->pooled + n * c->pooled_width, draw->texts[n].pooled, c->pooled_width * sizeof(float));
+    }
 }
 
 static ecd_status canvas_open(ecd_pipeline *p, const ecd_draw *draw, canvas *c, ecd_diag *diag)
@@ -64,47 +89,65 @@ static ecd_status canvas_open(ecd_pipeline *p, const ecd_draw *draw, canvas *c, 
     const ecd_transformer_info *info = ecd_transformer_get_info(p->transformer);
     int64_t height, width;
     ecd_pipeline_size(p, &height, &width);
-    size_t count = (size_t)draw->count, area = (size_t)(p->height * p->width), pixels = (size_t)(height * width);
-    c->picture = (size_t)info->in_channels * area;
-    c->predicted = (size_t)info->out_channels * area;
-    c->x = calloc(count * c->picture, sizeof(float));
-    c->in = calloc(count * c->picture, sizeof(float));
-    c->raw = calloc(2 * count * c->predicted, sizeof(float));
-    c->output = calloc(count * c->picture, sizeof(float));
-    c->decoded = calloc(3 * pixels, sizeof(float));
-    c->rgb = calloc(3 * pixels, 1);
-    if (!c->x || !c->in || !c->raw || !c->output || !c->decoded || !c->rgb)
-        return ecd_fail_memory(diag, (3 * c->picture + 2 * c->predicted) * count * sizeof(float),
-                               "the pictures' latents");
-    ecd_sampler_options options = {.name = draw->sampler, .steps = draw->steps, .count = count * c->picture};
+    size_t area = (size_t)(p->height * p->width);
+    *c = (canvas){.be = p->options.backend,
+                  .count = (size_t)draw->count,
+                  .picture = (size_t)info->in_channels * area,
+                  .predicted = (size_t)info->out_channels * area,
+                  .pixels = (size_t)(height * width),
+                  .text_width = info->text_width ? (size_t)(p->options.text_tokens * info->text_width) : 0,
+                  .pooled_width = info->text_width ? (size_t)info->pooled_width : 0};
+    ecd_status status = allocate(c, diag);
+    if (status != ECD_OK)
+        return status;
+    take_conditions(c, draw);
+    ecd_sampler_options options = {
+        .name = draw->sampler, .steps = draw->steps, .count = c->count * c->picture, .backend = c->be};
     if (info->text_width) // FluxPipeline gives the scheduler its picture's tokens
         options.image_tokens = p->height / info->patch_size * (p->width / info->patch_size);
-    ecd_status status = take_conditions(p, draw, c, diag);
-    return status != ECD_OK ? status : ecd_sampler_open(p->folder.scheduler, &options, &c->sampler, diag);
+    return ecd_sampler_open(p->folder.scheduler, &options, &c->sampler, diag);
 }
 
 // output := the prediction's first channels, guided: u + g (c - u). A learned variance after them is not used.
-static void guide(const canvas *c, int64_t count, bool guided, float guidance)
+static void guide(const canvas *c, bool guided, float guidance)
 {
-    size_t half = (size_t)count * c->predicted;
-    for (size_t n = 0; n < (size_t)count; n++) {
-        const float *cond = c->raw + n * c->predicted, *uncond = cond + half;
+    for (size_t n = 0; n < c->count; n++) {
+        const float *cond = c->raw + n * c->predicted, *uncond = cond + c->count * c->predicted;
         float *out = c->output + n * c->picture;
-        for (size_t i = 0; i < c->picture; i++)
-            out[i] = guided ? uncond[i] + guidance * (cond[i] - uncond[i]) : cond[i];
+        ecd_combine op = {.terms = guided ? 2 : 1,
+                          .x = {cond, uncond},
+                          .by = {1, -1},
+                          .divisor = 1,
+                          .out = out,
+                          .count = (int64_t)c->picture};
+        c->be->ops->combine(c->be, &op);
+        op = (ecd_combine){.terms = 2,
+                           .x = {uncond, out},
+                           .by = {1, guidance},
+                           .divisor = 1,
+                           .out = out,
+                           .count = (int64_t)c->picture};
+        if (guided)
+            c->be->ops->combine(c->be, &op);
     }
+}
+
+static void put(const canvas *c, float *latents, size_t n)
+{
+    c->be->ops->upload(c->be, latents + n * c->picture, c->noise, c->picture * sizeof(float));
 }
 
 static void start(const canvas *c, const ecd_draw *draw)
 {
     float sigma = ecd_sampler_init_sigma(c->sampler);
-    for (size_t n = 0; n < (size_t)draw->count; n++) {
+    for (size_t n = 0; n < c->count; n++) {
         ecd_generator generator; // each picture its own: it comes out the same alone
         ecd_generator_seed(&generator, draw->pictures[n].seed);
-        ecd_generator_normal(&generator, c->x + n * c->picture, c->picture);
+        ecd_generator_normal(&generator, c->noise, c->picture);
+        for (size_t i = 0; i < c->picture; i++)
+            c->noise[i] *= sigma;
+        put(c, c->x, n);
     }
-    for (size_t i = 0; i < (size_t)draw->count * c->picture; i++)
-        c->x[i] *= sigma;
 }
 
 int ecd_pipeline_first_step(const ecd_pipeline *p, int steps, double strength)
@@ -115,40 +158,49 @@ int ecd_pipeline_first_step(const ecd_pipeline *p, int steps, double strength)
     return (int)floor(fmax(steps - fmin(wanted, steps), 0));
 }
 
-// mean, logvar := the distribution of the first picture's latents.
-static ecd_status encode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, float *mean, float *logvar,
-                         ecd_diag *diag)
+// distribution: host, the mean of the first picture's latents, then their logvar.
+static ecd_status encode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, float *distribution, ecd_diag *diag)
 {
     int64_t height, width;
     ecd_pipeline_size(p, &height, &width);
     uint64_t begin = ecd_now_ns();
+    float *picture = malloc(3 * c->pixels * sizeof *picture);
+    if (!picture)
+        return ecd_fail_memory(diag, 3 * c->pixels * sizeof *picture, "a picture to begin from");
     ecd_status status = ecd_pipeline_vae_in(p, diag);
-    for (size_t i = 0, pixels = (size_t)(height * width); i < pixels; i++)
+    for (size_t i = 0; i < c->pixels; i++)
         for (size_t k = 0; k < 3; k++)
-            c->decoded[k * pixels + i] = 2.0f * ((float)draw->init[3 * i + k] / 255.0f) - 1.0f;
+            picture[k * c->pixels + i] = 2.0f * ((float)draw->init[3 * i + k] / 255.0f) - 1.0f;
     if (status == ECD_OK)
-        status = ecd_vae_encode(p->vae, c->decoded, height, width, mean, logvar, diag);
+        status = ecd_vae_encode(p->vae, picture, height, width, distribution, distribution + c->picture, diag);
     ecd_pipeline_vae_out(p);
+    free(picture);
     p->vae_ns += ecd_now_ns() - begin;
     return status;
 }
 
-// Latents of the picture that all begin from, noised as at `first`. What the model's output will need holds them meanwhile.
+// Latents of the picture that all begin from, noised as at `first`. What the model is given holds the noise meanwhile.
 static ecd_status start_from(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, int first, ecd_diag *diag)
 {
-    float *mean = c->output, *logvar = c->raw, scale = p->vae_info.scaling_factor, shift = p->vae_info.shift_factor;
-    ecd_status status = encode(p, draw, c, mean, logvar, diag);
-    for (size_t n = 0; status == ECD_OK && n < (size_t)draw->count; n++) {
-        float *x = c->x + n * c->picture;
+    float scale = p->vae_info.scaling_factor, shift = p->vae_info.shift_factor;
+    float *mean = malloc(2 * c->picture * sizeof *mean);
+    if (!mean)
+        return ecd_fail_memory(diag, 2 * c->picture * sizeof *mean, "a picture to begin from");
+    const float *logvar = mean + c->picture;
+    ecd_status status = encode(p, draw, c, mean, diag);
+    for (size_t n = 0; status == ECD_OK && n < c->count; n++) {
         ecd_generator generator;
         ecd_generator_seed(&generator, draw->pictures[n].seed);
-        ecd_generator_normal(&generator, x, c->picture);
-        ecd_generator_normal(&generator, c->in + n * c->picture, c->picture);
+        ecd_generator_normal(&generator, c->noise, c->picture);
         for (size_t i = 0; i < c->picture; i++) {
             float deviation = (float)exp((double)(0.5f * logvar[i]));
-            x[i] = (mean[i] + deviation * x[i] - shift) * scale;
+            c->noise[i] = (mean[i] + deviation * c->noise[i] - shift) * scale;
         }
+        put(c, c->x, n);
+        ecd_generator_normal(&generator, c->noise, c->picture);
+        put(c, c->in, n);
     }
+    free(mean);
     if (status == ECD_OK)
         ecd_sampler_add_noise(c->sampler, first, c->in, c->x);
     return status;
@@ -165,16 +217,15 @@ static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c
 {
     bool guided = is_guided(p, draw);
     for (int step = first; step < draw->steps; step++) {
-        ecd_sampler_scale_input(c->sampler, step, c->x, c->in);
         ecd_transformer_call call = {
-            .latents = c->in,
+            .latents = ecd_sampler_scale_input(c->sampler, step, c->x, c->in),
             .pictures = draw->count,
             .height = p->height,
             .width = p->width,
             .timestep = ecd_sampler_timestep(c->sampler, step),
             .classes = c->classes,
-            .text = c->text,
-            .pooled = c->pooled,
+            .text = c->text_width ? c->text : NULL,
+            .pooled = c->text_width ? c->pooled : NULL,
             .guidance_scale = draw->guidance,
             .guidance = guided,
             .out = c->raw,
@@ -182,24 +233,12 @@ static ecd_status denoise(ecd_pipeline *p, const ecd_draw *draw, const canvas *c
         ecd_status status = ecd_transformer_predict(p->transformer, &call, draw->cancel, diag);
         if (status != ECD_OK)
             return status;
-        guide(c, draw->count, guided, draw->guidance);
+        guide(c, guided, draw->guidance);
         ecd_sampler_step(c->sampler, step, c->output, c->x);
         if (draw->progress)
             draw->progress(draw->user, ECD_PHASE_DENOISE, step + 1 - first, draw->steps - first);
     }
     return ECD_OK;
-}
-
-// diffusers: (x / 2 + 0.5).clamp(0, 1), then (x * 255).round() to bytes; ties go to even. NaN gives 0.
-static void to_bytes(const float *planes, size_t pixels, uint8_t *rgb)
-{
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t k = 0; k < 3; k++) {
-            float v = planes[k * pixels + i] / 2 + 0.5f;
-            v = v > 0 ? v : 0;
-            v = v < 1 ? v : 1;
-            rgb[3 * i + k] = (uint8_t)rintf(v * 255);
-        }
 }
 
 static ecd_status decode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c, ecd_diag *diag)
@@ -219,7 +258,10 @@ static ecd_status decode(ecd_pipeline *p, const ecd_draw *draw, const canvas *c,
             ecd_vae_decode(p->vae, c->x + (size_t)n * c->picture, p->height, p->width, c->decoded, diag);
         if (status != ECD_OK)
             return status;
-        to_bytes(c->decoded, (size_t)(height * width), c->rgb);
+        c->be->ops->to_bytes(c->be, c->decoded, 3, (int64_t)c->pixels, c->bytes);
+        c->be->ops->download(c->be, c->rgb, c->bytes, 3 * c->pixels);
+        if ((status = ecd_backend_check(c->be, diag)) != ECD_OK)
+            return status;
         p->vae_ns += ecd_now_ns() - begin;
         if (draw->sink && (status = draw->sink(draw->user, n, c->rgb, height, width, diag)) != ECD_OK)
             return status;

@@ -3,7 +3,7 @@
 
 #include "dit/pipeline/pipeline_internal.h"
 
-// Of draw.c's canvas and the sampler's history.
+// Of draw.c's canvas, on the host and in the backend, and the sampler's history.
 static uint64_t canvas_bytes(const ecd_pipeline *p)
 {
     const ecd_transformer_info *info = &p->info;
@@ -11,7 +11,9 @@ static uint64_t canvas_bytes(const ecd_pipeline *p)
     uint64_t factor = (uint64_t)p->vae_info.factor, pixels = area * factor * factor;
     uint64_t picture = (uint64_t)info->in_channels * area, predicted = (uint64_t)info->out_channels * area;
     uint64_t condition = (uint64_t)(p->options.text_tokens * info->text_width + info->pooled_width);
-    return count * (6 * picture + 2 * predicted + condition) * sizeof(float) + 3 * pixels * (sizeof(float) + 1);
+    uint64_t init = p->options.init ? 2 * picture + 3 * pixels : 0; // an encoder's distribution, and what it is given
+    uint64_t floats = count * (6 * picture + 2 * predicted + condition) + picture + 3 * pixels + init;
+    return floats * sizeof(float) + 2 * 3 * pixels;
 }
 
 void ecd_pipeline_plan(ecd_pipeline *p, ecd_store_options *store)

@@ -47,7 +47,7 @@ static ecd_status prepare(ecd_sampler *sampler, const cJSON *config, const ecd_s
     return ECD_OK;
 }
 
-static void step(ecd_sampler *sampler, int index, const float *output, float *x)
+static void step(ecd_sampler *sampler, int index, float *output, float *x)
 {
     const ecd_schedule *s = &sampler->schedule;
     int t = (int)sampler->timesteps[index], before = t - s->train_steps / sampler->steps;
@@ -55,22 +55,23 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
     float alpha_before = before >= 0 ? s->alphas_cumprod[before] : sampler->alpha_one ? 1 : s->alphas_cumprod[0];
     float root_alpha = sqrtf(alpha), root_beta = sqrtf(1 - alpha);
     float to_clean = sqrtf(alpha_before), to_noise = sqrtf(1 - alpha_before), clip = sampler->clip;
-    for (size_t i = 0; i < sampler->count; i++) {
-        float clean, noise;
-        switch (s->prediction) {
-        case ECD_PREDICT_EPSILON:
-            noise = output[i];
-            clean = (x[i] - root_beta * noise) / root_alpha;
-            break;
-        case ECD_PREDICT_SAMPLE:
-            clean = output[i];
-            noise = (x[i] - root_alpha * clean) / root_beta;
-            break;
-        default: clean = root_alpha * x[i] - root_beta * output[i]; noise = root_alpha * output[i] + root_beta * x[i];
-        }
-        clean = clean < -clip ? -clip : clean > clip ? clip : clean;
-        x[i] = to_clean * clean + to_noise * noise;
+    float *clean = x, *noise = output; // written where the old values are wanted no more
+    switch (s->prediction) {
+    case ECD_PREDICT_EPSILON:
+        ecd_sampler_mix_over(sampler, 1, x, -root_beta, output, root_alpha, clip, clean);
+        break;
+    case ECD_PREDICT_SAMPLE:
+        clean = output;
+        noise = x;
+        ecd_sampler_mix_over(sampler, 1, x, -root_alpha, output, root_beta, 0, noise);
+        ecd_sampler_mix_over(sampler, 1, output, 0, NULL, 1, clip, clean);
+        break;
+    default:
+        clean = sampler->work;
+        ecd_sampler_mix_over(sampler, root_alpha, x, -root_beta, output, 1, clip, clean);
+        ecd_sampler_mix(sampler, root_alpha, output, root_beta, x, noise);
     }
+    ecd_sampler_mix(sampler, to_clean, clean, to_noise, noise, x);
 }
 
 static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)

@@ -1,7 +1,6 @@
 // DPM-Solver++, multistep, of orders 1 to 3 (arXiv 2211.01095). diffusers:
 // schedulers/scheduling_dpmsolver_multistep.py.
 #include <math.h>
-#include <stdlib.h>
 
 #include "dit/sampler/method.h"
 #include "weights/json.h"
@@ -106,15 +105,10 @@ static ecd_status prepare(ecd_sampler *sampler, const cJSON *config, const ecd_s
     if ((status = space_sigmas(sampler, config, diag)) != ECD_OK)
         return status;
 
-    size_t row = sampler->count ? sampler->count : 1;
-    if (row > SIZE_MAX / sizeof(float) / (size_t)sampler->order)
-        return ecd_fail_memory(diag, UINT64_MAX, "the sampler's history");
-    sampler->history_memory = calloc((size_t)sampler->order * row, sizeof(float));
-    if (!sampler->history_memory)
-        return ecd_fail_memory(diag, (uint64_t)sampler->order * row * sizeof(float), "the sampler's history");
-    for (int i = 0; i < sampler->order; i++)
-        sampler->history[i] = sampler->history_memory + (size_t)i * row;
-    return ECD_OK;
+    status = ecd_sampler_memory(sampler, sampler->order, &sampler->history_memory, diag);
+    for (int i = 0; sampler->history_memory && i < sampler->order; i++)
+        sampler->history[i] = sampler->history_memory + (size_t)i * sampler->count;
+    return status;
 }
 
 // A place of the schedule: x = alpha clean + sigma noise, lambda = log(alpha / sigma).
@@ -138,12 +132,11 @@ static void remember(ecd_sampler *sampler, int index, const float *output, const
         sampler->history[i] = sampler->history[i - 1];
     sampler->history[0] = newest;
     place p = place_at(sampler, index);
-    for (size_t i = 0; i < sampler->count; i++)
-        switch (sampler->schedule.prediction) {
-        case ECD_PREDICT_EPSILON: newest[i] = (x[i] - p.sigma * output[i]) / p.alpha; break;
-        case ECD_PREDICT_SAMPLE: newest[i] = output[i]; break;
-        default: newest[i] = p.alpha * x[i] - p.sigma * output[i];
-        }
+    switch (sampler->schedule.prediction) {
+    case ECD_PREDICT_EPSILON: ecd_sampler_mix_over(sampler, 1, x, -p.sigma, output, p.alpha, 0, newest); break;
+    case ECD_PREDICT_SAMPLE: ecd_sampler_scale(sampler, 1, output, newest); break;
+    default: ecd_sampler_mix(sampler, p.alpha, x, -p.sigma, output, newest);
+    }
 }
 
 // exp(-h) - 1, in the float arithmetic of diffusers.
@@ -156,23 +149,38 @@ static void first_order(ecd_sampler *sampler, int index, float *x)
 {
     place to = place_at(sampler, index + 1), from = place_at(sampler, index);
     float a = to.sigma / from.sigma, b = to.alpha * decay(to.lambda - from.lambda);
-    const float *clean = sampler->history[0];
-    for (size_t i = 0; i < sampler->count; i++)
-        x[i] = a * x[i] - b * clean[i];
+    ecd_sampler_mix(sampler, a, x, -b, sampler->history[0], x);
 }
 
-static void second_order(ecd_sampler *sampler, int index, float *x)
+// out = inverse (a - b).
+static void slope(const ecd_sampler *sampler, float inverse, const float *a, const float *b, float *out)
+{
+    ecd_sampler_mix(sampler, 1, a, -1, b, out);
+    ecd_sampler_scale(sampler, inverse, out, out);
+}
+
+static void sum(const ecd_sampler *sampler, const ecd_combine *terms, float *x)
+{
+    ecd_combine op = *terms;
+    op.divisor = 1;
+    op.out = x;
+    op.count = (int64_t)sampler->count;
+    sampler->be->ops->combine(sampler->be, &op);
+}
+
+// `work`: room for latents.
+static void second_order(ecd_sampler *sampler, int index, float *work, float *x)
 {
     place to = place_at(sampler, index + 1), p0 = place_at(sampler, index), p1 = place_at(sampler, index - 1);
     float h = to.lambda - p0.lambda, r = (p0.lambda - p1.lambda) / h, inverse = 1.0f / r;
     float a = to.sigma / p0.sigma, b = to.alpha * decay(h);
     float c = sampler->heun ? -(to.alpha * (decay(h) / h + 1.0f)) : 0.5f * b;
     const float *m0 = sampler->history[0], *m1 = sampler->history[1];
-    for (size_t i = 0; i < sampler->count; i++)
-        x[i] = a * x[i] - b * m0[i] - c * (inverse * (m0[i] - m1[i]));
+    slope(sampler, inverse, m0, m1, work);
+    sum(sampler, &(ecd_combine){.terms = 3, .x = {x, m0, work}, .by = {a, -b, -c}}, x);
 }
 
-static void third_order(ecd_sampler *sampler, int index, float *x)
+static void third_order(ecd_sampler *sampler, int index, float *work, float *x)
 {
     place to = place_at(sampler, index + 1), p0 = place_at(sampler, index);
     place p1 = place_at(sampler, index - 1), p2 = place_at(sampler, index - 2);
@@ -182,15 +190,17 @@ static void third_order(ecd_sampler *sampler, int index, float *x)
     float c = to.alpha * (decay(h) / h + 1.0f);
     float d = to.alpha * ((decay(h) + h) / (h * h) - 0.5f);
     float mix = r0 / (r0 + r1), inverse = 1.0f / (r0 + r1), inverse0 = 1.0f / r0, inverse1 = 1.0f / r1;
-    const float *m0 = sampler->history[0], *m1 = sampler->history[1], *m2 = sampler->history[2];
-    for (size_t i = 0; i < sampler->count; i++) {
-        float slope0 = inverse0 * (m0[i] - m1[i]), slope1 = inverse1 * (m1[i] - m2[i]);
-        float slope = slope0 + mix * (slope0 - slope1), bend = inverse * (slope0 - slope1);
-        x[i] = a * x[i] - b * m0[i] + c * slope - d * bend;
-    }
+    const float *m0 = sampler->history[0], *m1 = sampler->history[1];
+    float *bend = sampler->history[2]; // the oldest is used for the last time
+    slope(sampler, inverse0, m0, m1, work);
+    slope(sampler, inverse1, m1, sampler->history[2], bend);
+    ecd_sampler_mix(sampler, 1, work, -1, bend, bend); // their difference
+    ecd_sampler_mix(sampler, 1, work, mix, bend, work);
+    ecd_sampler_scale(sampler, inverse, bend, bend);
+    sum(sampler, &(ecd_combine){.terms = 4, .x = {x, m0, work, bend}, .by = {a, -b, c, -d}}, x);
 }
 
-static void step(ecd_sampler *sampler, int index, const float *output, float *x)
+static void step(ecd_sampler *sampler, int index, float *output, float *x)
 {
     bool few = sampler->lower_order_final && sampler->steps < FEW_STEPS;
     bool last = index == sampler->steps - 1 && (sampler->euler_at_final || few || sampler->ends_at_zero);
@@ -201,9 +211,9 @@ static void step(ecd_sampler *sampler, int index, const float *output, float *x)
     if (sampler->order == 1 || sampler->taken < 1 || last)
         first_order(sampler, index, x);
     else if (sampler->order == 2 || sampler->taken < 2 || second_last)
-        second_order(sampler, index, x);
+        second_order(sampler, index, output, x);
     else
-        third_order(sampler, index, x);
+        third_order(sampler, index, output, x);
     if (sampler->taken < sampler->order)
         sampler->taken++;
 }

@@ -74,25 +74,23 @@ static ecd_status prepare(ecd_sampler *sampler, const cJSON *config, const ecd_s
 
 static void scale_input(const ecd_sampler *sampler, int index, const float *x, float *in)
 {
-    float sigma = sampler->sigmas[index], divisor = sqrtf(sigma * sigma + 1);
-    for (size_t i = 0; i < sampler->count; i++)
-        in[i] = x[i] / divisor;
+    float sigma = sampler->sigmas[index];
+    ecd_sampler_mix_over(sampler, 1, x, 0, NULL, sqrtf(sigma * sigma + 1), 0, in);
 }
 
-static void step(ecd_sampler *sampler, int index, const float *output, float *x)
+static void step(ecd_sampler *sampler, int index, float *output, float *x)
 {
     float sigma = sampler->sigmas[index], change = sampler->sigmas[index + 1] - sigma;
-    float square = sigma * sigma + 1, to_output = -sigma / sqrtf(square);
-    for (size_t i = 0; i < sampler->count; i++) {
-        float clean;
-        switch (sampler->schedule.prediction) {
-        case ECD_PREDICT_EPSILON: clean = x[i] - sigma * output[i]; break;
-        case ECD_PREDICT_SAMPLE: clean = output[i]; break;
-        default: clean = output[i] * to_output + x[i] / square;
-        }
-        float slope = (x[i] - clean) / sigma;
-        x[i] = x[i] + slope * change;
+    float square = sigma * sigma + 1, to_output = -sigma / sqrtf(square), *clean = output, *slope = output;
+    switch (sampler->schedule.prediction) {
+    case ECD_PREDICT_EPSILON: ecd_sampler_mix(sampler, 1, x, -sigma, output, clean); break;
+    case ECD_PREDICT_SAMPLE: break;
+    default:
+        ecd_sampler_mix_over(sampler, 1, x, 0, NULL, square, 0, sampler->work);
+        ecd_sampler_mix(sampler, to_output, output, 1, sampler->work, clean);
     }
+    ecd_sampler_mix_over(sampler, 1, x, -1, clean, sigma, 0, slope);
+    ecd_sampler_mix(sampler, 1, x, change, slope, x);
 }
 
 static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)

@@ -91,11 +91,10 @@ static ecd_status prepare(ecd_sampler *sampler, const cJSON *config, const ecd_s
     return ECD_OK;
 }
 
-static void step(ecd_sampler *sampler, int index, const float *output, float *x)
+static void step(ecd_sampler *sampler, int index, float *output, float *x)
 {
     float change = sampler->sigmas[index + 1] - sampler->sigmas[index];
-    for (size_t i = 0; i < sampler->count; i++)
-        x[i] = x[i] + change * output[i];
+    ecd_sampler_mix(sampler, 1, x, change, output, x);
 }
 
 static void levels(const ecd_sampler *sampler, int index, float *clean, float *noise)

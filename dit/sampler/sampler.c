@@ -84,10 +84,13 @@ ecd_status ecd_sampler_open(const cJSON *config, const ecd_sampler_options *opti
     }
     sampler->steps = options->steps;
     sampler->count = options->count;
+    sampler->be = options->backend;
     sampler->init_sigma = 1;
     status = allocate(sampler, diag);
     if (status == ECD_OK)
         status = sampler->method->prepare(sampler, config, options, diag);
+    if (status == ECD_OK && !sampler->method->flow && sampler->schedule.prediction == ECD_PREDICT_V)
+        status = ecd_sampler_memory(sampler, 1, &sampler->work, diag);
 out:
     if (status != ECD_OK) {
         ecd_sampler_close(sampler);
@@ -104,7 +107,10 @@ void ecd_sampler_close(ecd_sampler *sampler)
     ecd_schedule_free(&sampler->schedule);
     free(sampler->timesteps);
     free(sampler->sigmas);
-    free(sampler->history_memory);
+    if (sampler->history_memory)
+        sampler->be->ops->free(sampler->be, sampler->history_memory);
+    if (sampler->work)
+        sampler->be->ops->free(sampler->be, sampler->work);
     free(sampler);
 }
 
@@ -133,15 +139,51 @@ float ecd_sampler_init_sigma(const ecd_sampler *sampler)
     return sampler->init_sigma;
 }
 
-void ecd_sampler_scale_input(const ecd_sampler *sampler, int step, const float *x, float *in)
+ecd_status ecd_sampler_memory(const ecd_sampler *sampler, int rows, float **out, ecd_diag *diag)
 {
-    if (sampler->method->scale_input)
-        sampler->method->scale_input(sampler, step, x, in);
-    else if (in != x)
-        memcpy(in, x, sampler->count * sizeof *in);
+    void *memory = NULL;
+    if (sampler->count > SIZE_MAX / sizeof(float) / (size_t)rows)
+        return ecd_fail_memory(diag, UINT64_MAX, "the sampler's latents");
+    ecd_status status = ECD_OK;
+    if (sampler->be)
+        status = ecd_backend_alloc(sampler->be, (size_t)rows * sampler->count * sizeof(float), "the sampler's latents",
+                                   &memory, diag);
+    *out = memory;
+    return status;
 }
 
-void ecd_sampler_step(ecd_sampler *sampler, int step, const float *output, float *x)
+void ecd_sampler_mix_over(const ecd_sampler *sampler, float a, const float *x, float b, const float *y, float divisor,
+                          float limit, float *out)
+{
+    const ecd_combine op = {.terms = y ? 2 : 1,
+                            .x = {x, y},
+                            .by = {a, b},
+                            .divisor = divisor,
+                            .limit = limit,
+                            .out = out,
+                            .count = (int64_t)sampler->count};
+    sampler->be->ops->combine(sampler->be, &op);
+}
+
+void ecd_sampler_mix(const ecd_sampler *sampler, float a, const float *x, float b, const float *y, float *out)
+{
+    ecd_sampler_mix_over(sampler, a, x, b, y, 1, 0, out);
+}
+
+void ecd_sampler_scale(const ecd_sampler *sampler, float a, const float *x, float *out)
+{
+    ecd_sampler_mix_over(sampler, a, x, 0, NULL, 1, 0, out);
+}
+
+const float *ecd_sampler_scale_input(const ecd_sampler *sampler, int step, const float *x, float *in)
+{
+    if (!sampler->method->scale_input)
+        return x;
+    sampler->method->scale_input(sampler, step, x, in);
+    return in;
+}
+
+void ecd_sampler_step(ecd_sampler *sampler, int step, float *output, float *x)
 {
     sampler->method->step(sampler, step, output, x);
 }
@@ -150,7 +192,6 @@ void ecd_sampler_add_noise(ecd_sampler *sampler, int step, const float *noise, f
 {
     float keep, add;
     sampler->method->levels(sampler, step, &keep, &add);
-    for (size_t i = 0; i < sampler->count; i++)
-        x[i] = keep * x[i] + add * noise[i];
+    ecd_sampler_mix(sampler, keep, x, add, noise, x);
     sampler->taken = 0;
 }

@@ -5,7 +5,7 @@
 #ifndef ECD_DIT_SAMPLER_SAMPLER_H
 #define ECD_DIT_SAMPLER_SAMPLER_H
 
-#include "base/status.h"
+#include "kernels/backend.h"
 
 typedef struct cJSON cJSON;
 typedef struct ecd_sampler ecd_sampler;
@@ -17,6 +17,7 @@ typedef struct ecd_sampler_options {
     const char *name;
     int steps;    // 1 to the config's num_train_timesteps
     size_t count; // elements of the latents of all pictures together
+    ecd_backend *backend; // borrowed; in its memory are all latents. NULL: timesteps and sigmas alone
     // Flow matching: the picture's tokens, for dynamic shift (mu), and then sigmas from 1 to 1 / steps as FluxPipeline
     // gives them; 0: the scheduler's own sigmas.
     int64_t image_tokens;
@@ -33,11 +34,11 @@ float ecd_sampler_timestep(const ecd_sampler *sampler, int step);
 float ecd_sampler_sigma(const ecd_sampler *sampler, int step);    // NAN where the method has none; step may be == steps
 float ecd_sampler_init_sigma(const ecd_sampler *sampler);     // init_noise_sigma: initial noise is multiplied by it
 
-// in = scale_model_input(x) at `step`; in may be x.
-void ecd_sampler_scale_input(const ecd_sampler *sampler, int step, const float *x, float *in);
-// x := the next latents, from the model's output at `step`. Steps are taken in order, from 0, which forgets history, or
-// from the one whose noise was added.
-void ecd_sampler_step(ecd_sampler *sampler, int step, const float *output, float *x);
+// scale_model_input(x) at `step`, f32 [count] as all latents here: in `in`, or x itself where nothing is scaled.
+const float *ecd_sampler_scale_input(const ecd_sampler *sampler, int step, const float *x, float *in);
+// x := the next latents, from the model's output at `step`, which is written over. Steps are taken in order, from 0, which
+// forgets history, or from the one whose noise was added. Failures are the backend's (ecd_backend_check).
+void ecd_sampler_step(ecd_sampler *sampler, int step, float *output, float *x);
 
 // x, clean latents, := what they are at `step` with this noise of variance 1 (add_noise, scale_noise): pictures of
 // pictures begin there. Forgets history.

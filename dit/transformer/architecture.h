@@ -18,7 +18,7 @@ typedef struct ecd_architecture {
     ecd_status (*open_store)(ecd_transformer *t, const ecd_checkpoint *cp, const ecd_store_options *options,
                              ecd_diag *diag);
     ecd_status (*fill)(ecd_transformer *t, ecd_diag *diag); // what is the same for all steps; memory of the host
-    void (*free_host)(ecd_transformer *t);                  // that memory, filled or not
+    void (*free_host)(ecd_transformer *t);                  // that memory, filled or not; NULL where there is none
     // A step: what comes before the stack, each of its blocks, what comes behind.
     void (*begin)(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call);
     void (*run_block)(ecd_transformer *t, int i, const ecd_block *block, const ecd_transformer_call *call);

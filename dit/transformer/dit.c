@@ -45,7 +45,6 @@ typedef struct dit {
     dit_config c;
     int64_t tokens, rows; // rows: max_pictures x halves
     // Activations, in the backend; [rows] of each.
-    float *latents;  // [in_channels, height, width]
     void *patches;   // act [tokens, in_channels p p]
     float *position; // [tokens, dim], one for all rows
     float *x;        // [tokens, dim], the residual stream
@@ -57,7 +56,7 @@ typedef struct dit {
     float *cond;             // [dim]
     void *cond_act;          // act [dim], SiLU applied
     float *mod;              // [6 dim]
-    float *out_tokens, *out; // [tokens, p p out_channels], [out_channels, height, width]
+    float *out_tokens;       // [tokens, p p out_channels]
     int64_t *ids;            // host
 } dit;
 
@@ -191,11 +190,9 @@ static void place(ecd_transformer *t, ecd_arena *arena)
 {
     dit *m = (dit *)t;
     const ecd_transformer_info *info = &t->info;
-    const ecd_transformer_options *o = &t->options;
     const size_t f = sizeof(float), a = t->be->act_bytes;
-    int64_t d = m->c.dim, rows = m->rows, all = rows * m->tokens, area = o->height * o->width;
+    int64_t d = m->c.dim, rows = m->rows, all = rows * m->tokens;
     int64_t patch = info->patch_size * info->patch_size;
-    m->latents = ecd_arena_take_array(arena, rows, info->in_channels * area, f);
     m->patches = ecd_arena_take_array(arena, all, info->in_channels * patch, a);
     m->position = ecd_arena_take_array(arena, m->tokens, d, f);
     m->x = ecd_arena_take_array(arena, all, d, f);
@@ -209,7 +206,6 @@ static void place(ecd_transformer *t, ecd_arena *arena)
     m->cond_act = ecd_arena_take_array(arena, rows, d, a);
     m->mod = ecd_arena_take_array(arena, rows, MODULATIONS * d, f);
     m->out_tokens = ecd_arena_take_array(arena, all, patch * info->out_channels, f);
-    m->out = ecd_arena_take_array(arena, rows, info->out_channels * area, f);
 }
 
 static ecd_status fill(ecd_transformer *t, ecd_diag *diag)
@@ -298,12 +294,10 @@ static void embed(dit *m, const ecd_block *ends, const ecd_transformer_call *cal
     const ecd_transformer_info *info = &m->base.info;
     int64_t picture = info->in_channels * call->height * call->width, stream = m->tokens * m->c.dim;
     for (int64_t r = 0; r < e.rows; r++) {
-        ops->upload(m->base.be, m->latents + r * picture, call->latents + r / e.halves * picture,
-                    (size_t)picture * sizeof(float));
+        ops->patchify(m->base.be, call->latents + r / e.halves * picture, 1, info->in_channels, call->height, call->width,
+                      (int)info->patch_size, (void *)act_at(m, m->patches, r * picture));
         ops->copy(m->base.be, m->x + r * stream, m->position, (size_t)stream * sizeof(float));
     }
-    ops->patchify(m->base.be, m->latents, e.rows, info->in_channels, call->height, call->width, (int)info->patch_size,
-                  m->patches);
     linear(m, ends, PATCH_W, e, m->tokens, m->patches, ECD_EPILOGUE_RESIDUAL, true, m->x);
 }
 
@@ -354,13 +348,10 @@ static void finish(ecd_transformer *t, const ecd_block *ends, const ecd_transfor
     linear(m, ends, FINAL_MOD_W, e, 1, m->cond_act, ECD_EPILOGUE_NONE, true, m->mod);
     modulate(m, e, norm_eps, m->mod, m->mod + d, 2 * d);
     linear(m, ends, FINAL_W, e, m->tokens, m->hidden, ECD_EPILOGUE_NONE, true, m->out_tokens);
-    m->base.be->ops->unpatchify(m->base.be, m->out_tokens, e.rows, info->out_channels, call->height, call->width,
-                                (int)info->patch_size, m->out);
-    for (int64_t r = 0; r < e.rows; r++) {
-        int64_t to = r % e.halves * e.pictures + r / e.halves;
-        m->base.be->ops->download(m->base.be, call->out + to * picture, m->out + r * picture,
-                                  (size_t)picture * sizeof(float));
-    }
+    for (int64_t r = 0; r < e.rows; r++)
+        m->base.be->ops->unpatchify(m->base.be, m->out_tokens + r * picture, 1, info->out_channels, call->height,
+                                    call->width, (int)info->patch_size, false,
+                                    call->out + (r % e.halves * e.pictures + r / e.halves) * picture);
 }
 
 const ecd_architecture ecd_architecture_dit = {

@@ -120,11 +120,8 @@ static void place(ecd_transformer *t, ecd_arena *arena)
     ecd_flux *m = (ecd_flux *)t;
     const size_t f = sizeof(float), a = t->be->act_bytes;
     const int64_t d = m->c.dim, n = m->pictures, tokens = n * m->tokens, image = n * m->image, text = n * m->text;
-    m->latents = ecd_arena_take_array(arena, image, m->c.packed, f);
     m->patches = ecd_arena_take_array(arena, image, m->c.packed, a);
-    m->context = ecd_arena_take_array(arena, text, m->c.text_width, f);
     m->context_act = ecd_arena_take_array(arena, text, m->c.text_width, a);
-    m->pooled = ecd_arena_take_array(arena, n, m->c.pooled_width, f);
     m->pooled_act = ecd_arena_take_array(arena, n, m->c.pooled_width, a);
     m->cosine = ecd_arena_take_array(arena, m->tokens, m->c.head_dim / 2, f);
     m->sine = ecd_arena_take_array(arena, m->tokens, m->c.head_dim / 2, f);
@@ -151,11 +148,8 @@ static ecd_status fill(ecd_transformer *base, ecd_diag *diag)
     size_t table = (size_t)(m->tokens * (m->c.head_dim / 2)) * sizeof(float);
     int64_t cols = base->options.width / FLUX_PATCH;
     float *tables = malloc(2 * table);
-    m->host = malloc((size_t)(m->image * m->c.packed) * sizeof *m->host);
-    if (!tables || !m->host) {
-        free(tables);
+    if (!tables)
         return ecd_fail_memory(diag, 2 * table, "the transformer's places");
-    }
     float *sines = tables + table / sizeof *tables;
     for (int64_t t = 0, half = m->c.head_dim / 2; t < m->tokens; t++) {
         int64_t at = t - m->text; // the text's tokens all stand at 0, 0, 0
@@ -166,11 +160,6 @@ static ecd_status fill(ecd_transformer *base, ecd_diag *diag)
     base->be->ops->upload(base->be, m->sine, sines, table);
     free(tables);
     return ECD_OK;
-}
-
-static void free_host(ecd_transformer *t)
-{
-    free(((ecd_flux *)t)->host);
 }
 
 // embedded := SiLU(linear_1(sinusoid of the value)), the same for all pictures.
@@ -198,8 +187,7 @@ static void condition(ecd_flux *m, const ecd_block *ends, const ecd_transformer_
         ecd_layer_linear(m->base.be, ends, FLUX_GUIDANCE2_W, n, 1, m->embedded, ECD_EPILOGUE_RESIDUAL, true,
                          m->condition);
     }
-    ops->upload(m->base.be, m->pooled, call->pooled, (size_t)width * sizeof(float));
-    ops->to_act(m->base.be, m->pooled, width, false, m->pooled_act);
+    ops->to_act(m->base.be, call->pooled, width, false, m->pooled_act);
     ecd_layer_linear(m->base.be, ends, FLUX_POOLED1_W, n, 1, m->pooled_act, ECD_EPILOGUE_SILU, false, m->embedded);
     ecd_layer_linear(m->base.be, ends, FLUX_POOLED2_W, n, 1, m->embedded, ECD_EPILOGUE_RESIDUAL, true, m->condition);
     ops->to_act(m->base.be, m->condition, n * d, true, m->condition_act);
@@ -209,12 +197,10 @@ static void embed(ecd_flux *m, const ecd_block *ends, const ecd_transformer_call
 {
     const ecd_backend_ops *ops = m->base.be->ops;
     int64_t n = call->pictures, text = n * m->text * m->c.text_width;
-    ops->upload(m->base.be, m->latents, call->latents, (size_t)(n * m->image * m->c.packed) * sizeof(float));
-    ops->patchify(m->base.be, m->latents, n, m->base.info.in_channels, call->height, call->width, FLUX_PATCH,
+    ops->patchify(m->base.be, call->latents, n, m->base.info.in_channels, call->height, call->width, FLUX_PATCH,
                   m->patches);
     ecd_layer_linear(m->base.be, ends, FLUX_IMAGE_W, n, m->image, m->patches, ECD_EPILOGUE_NONE, true, m->stream[0]);
-    ops->upload(m->base.be, m->context, call->text, (size_t)text * sizeof(float));
-    ops->to_act(m->base.be, m->context, text, false, m->context_act);
+    ops->to_act(m->base.be, call->text, text, false, m->context_act);
     ecd_layer_linear(m->base.be, ends, FLUX_TEXT_W, n, m->text, m->context_act, ECD_EPILOGUE_NONE, true, m->stream[1]);
 }
 
@@ -229,17 +215,6 @@ static void join(ecd_flux *m, int64_t pictures)
     }
 }
 
-// A token's vector is (channel, row, column) of its patch, as the latents' patches are.
-static void unpack(const ecd_flux *m, const ecd_transformer_call *call, float *out)
-{
-    int64_t cols = call->width / FLUX_PATCH;
-    for (int64_t t = 0; t < m->image; t++)
-        for (int64_t i = 0; i < m->c.packed; i++) {
-            int64_t y = t / cols * FLUX_PATCH + i % 4 / FLUX_PATCH, x = t % cols * FLUX_PATCH + i % FLUX_PATCH;
-            out[(i / 4 * call->height + y) * call->width + x] = m->host[t * m->c.packed + i];
-        }
-}
-
 // AdaLayerNormContinuous: the scale comes first, then the shift.
 static void finish(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call)
 {
@@ -249,13 +224,12 @@ static void finish(ecd_transformer *t, const ecd_block *ends, const ecd_transfor
     int64_t n = call->pictures, d = m->c.dim, size = m->image * m->c.packed;
     ecd_layer_linear(m->base.be, ends, FLUX_FINAL_MOD_W, n, 1, m->condition_act, ECD_EPILOGUE_NONE, true, m->mod);
     ecd_flux_modulate(m, n, m->tokens, m->joint, m->mod + d, m->mod, 2 * d);
-    for (int64_t p = 0; p < n; p++) {
+    for (int64_t p = 0; p < n; p++)
         ecd_layer_linear(m->base.be, ends, FLUX_FINAL_W, 1, m->image,
                          ecd_flux_act(m, m->hidden, (p * m->tokens + m->text) * d), ECD_EPILOGUE_NONE, true,
                          m->out_tokens + p * size);
-        m->base.be->ops->download(m->base.be, m->host, m->out_tokens + p * size, (size_t)size * sizeof(float));
-        unpack(m, call, call->out + p * size);
-    }
+    m->base.be->ops->unpatchify(m->base.be, m->out_tokens, n, m->base.info.in_channels, call->height, call->width, FLUX_PATCH,
+                                true, call->out);
 }
 
 static void begin(ecd_transformer *t, const ecd_block *ends, const ecd_transformer_call *call)
@@ -284,7 +258,6 @@ const ecd_architecture ecd_architecture_flux = {
     .place = place,
     .open_store = open_store,
     .fill = fill,
-    .free_host = free_host,
     .begin = begin,
     .run_block = run_block,
     .finish = finish,

@@ -59,12 +59,8 @@ typedef struct ecd_flux {
     ecd_transformer base;
     ecd_flux_config c;
     int64_t pictures, text, image, tokens; // most pictures; tokens of a picture
-    float *host;                           // [image, packed], for what is downloaded
-    float *latents;                        // [in_channels, height, width] a picture
     void *patches;                         // act [image, packed]
-    float *context;                        // [text, text_width]
     void *context_act;
-    float *pooled; // [pooled_width]
     void *pooled_act;
     float *cosine, *sine;         // [tokens, head_dim / 2], one for all pictures
     float *stream[2];             // [image, dim] and [text, dim] in double blocks

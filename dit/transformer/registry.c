@@ -130,7 +130,8 @@ void ecd_transformer_close(ecd_transformer *t)
     ecd_store_close(t->store);
     if (t->memory)
         t->be->ops->free(t->be, t->memory);
-    t->architecture->free_host(t);
+    if (t->architecture->free_host)
+        t->architecture->free_host(t);
     free(t);
 }
 

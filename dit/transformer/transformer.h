@@ -29,17 +29,17 @@ typedef struct ecd_transformer_info {
     int blocks;
 } ecd_transformer_info;
 
-// One prediction for all pictures of a batch.
+// One prediction for all pictures of a batch. Floats are in the backend's memory.
 typedef struct ecd_transformer_call {
-    const float *latents; // host f32 [pictures, in_channels, height, width]
+    const float *latents; // f32 [pictures, in_channels, height, width]
     int64_t pictures, height, width;
     float timestep;
-    const int64_t *classes; // [pictures]; models of classes
-    const float *text;      // host f32 [pictures, text_tokens, text_width]; models of texts
-    const float *pooled;    // host f32 [pictures, pooled_width]
+    const int64_t *classes; // host [pictures]; models of classes
+    const float *text;      // f32 [pictures, text_tokens, text_width]; models of texts
+    const float *pooled;    // f32 [pictures, pooled_width]
     float guidance_scale;   // ECD_GUIDANCE_EMBEDDED
     bool guidance;          // ECD_GUIDANCE_CLASSIFIER_FREE: also predict for the null class, out holds both halves
-    float *out;             // host f32 [guidance ? 2 : 1][pictures][out_channels, height, width]: conditional first
+    float *out;             // f32 [guidance ? 2 : 1][pictures][out_channels, height, width]: conditional first
 } ecd_transformer_call;
 
 typedef struct ecd_transformer_options {

@@ -57,6 +57,62 @@ void ECD_NAME(to_f32)(ecd_backend *be, const void *x, int64_t count, float *out)
     run(be, &(job){ecd_cpu_act(be), ECD_F32, x, out, count, false});
 }
 
+static void combine_part(void *context, int64_t part, int thread)
+{
+    (void)thread;
+    const ecd_combine *op = context;
+    int64_t begin = part * CHUNK, end = begin + CHUNK < op->count ? begin + CHUNK : op->count;
+    const float limit = op->limit;
+    for (int64_t i = begin; i < end; i += LANES) {
+        vf v = vload_some(ECD_F32, op->x[0] + i, end - i) * op->by[0];
+        for (int t = 1; t < op->terms; t++)
+            v = v + vload_some(ECD_F32, op->x[t] + i, end - i) * op->by[t];
+        if (op->divisor != 1)
+            v = v / op->divisor;
+        if (op->offset != 0)
+            v = v + op->offset;
+        if (limit > 0)
+            v = vselect(v < -limit, vsplat(-limit), vselect(v > limit, vsplat(limit), v));
+        vstore_some(ECD_F32, op->out + i, v, end - i);
+    }
+}
+
+void ECD_NAME(combine)(ecd_backend *be, const ecd_combine *op)
+{
+    ecd_combine own = *op;
+    if (ecd_shape_combine(be, op) && op->count > 0)
+        ecd_pool_run(ecd_cpu_of(be)->pool, (op->count + CHUNK - 1) / CHUNK, combine_part, &own);
+}
+
+typedef struct bytes_job {
+    const float *x;
+    int64_t channels, pixels;
+    uint8_t *out;
+} bytes_job;
+
+static void bytes_part(void *context, int64_t part, int thread)
+{
+    (void)thread;
+    const bytes_job *j = context;
+    int64_t begin = part * CHUNK, end = begin + CHUNK < j->pixels ? begin + CHUNK : j->pixels;
+    for (int64_t i = begin; i < end; i += LANES)
+        for (int64_t c = 0; c < j->channels; c++) {
+            vf v = vload_some(ECD_F32, j->x + c * j->pixels + i, end - i) / 2.0f + 0.5f;
+            v = vselect(v > 0.0f, v, vsplat(0.0f)); // NaN too becomes 0
+            v = vselect(v < 1.0f, v, vsplat(1.0f));
+            vi n = (vi)(v * 255.0f + 12582912.0f); // the sum's low bits hold the nearest integer, ties to even
+            for (int64_t k = 0; k < LANES && k < end - i; k++)
+                j->out[(i + k) * j->channels + c] = (uint8_t)n[k];
+        }
+}
+
+void ECD_NAME(to_bytes)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, uint8_t *out)
+{
+    if (ecd_shape_pixels(be, channels, pixels) && pixels > 0)
+        ecd_pool_run(ecd_cpu_of(be)->pool, (pixels + CHUNK - 1) / CHUNK, bytes_part,
+                     &(bytes_job){x, channels, pixels, out});
+}
+
 void ECD_NAME(add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out)
 {
     ecd_cpu_decode decode;

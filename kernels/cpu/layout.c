@@ -29,9 +29,9 @@ void ecd_cpu_patchify(ecd_backend *be, const float *x, int64_t batch, int64_t ch
 
 // What moves f32 to f32 is the reference's code.
 void ecd_cpu_unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height,
-                        int64_t width, int patch, float *out)
+                        int64_t width, int patch, bool channels_first, float *out)
 {
-    ecd_ref_unpatchify(be, x, batch, channels, height, width, patch, out);
+    ecd_ref_unpatchify(be, x, batch, channels, height, width, patch, channels_first, out);
 }
 
 void ecd_cpu_to_channels_last(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, void *out)

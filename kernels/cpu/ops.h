@@ -11,6 +11,8 @@ void ECD_NAME(attention)(ecd_backend *be, const ecd_attention *op);
 void ECD_NAME(rope)(ecd_backend *be, const ecd_rope *op);
 void ECD_NAME(to_act)(ecd_backend *be, const float *x, int64_t count, bool silu, void *out);
 void ECD_NAME(to_f32)(ecd_backend *be, const void *x, int64_t count, float *out);
+void ECD_NAME(combine)(ecd_backend *be, const ecd_combine *op);
+void ECD_NAME(to_bytes)(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, uint8_t *out);
 void ECD_NAME(add_rows)(ecd_backend *be, const ecd_weight *table, const int64_t *ids, int64_t count, float *out);
 void ECD_NAME(group_norm)(ecd_backend *be, const ecd_group_norm *op);
 void ECD_NAME(group_measure)(ecd_backend *be, const ecd_group_norm *op);

@@ -32,6 +32,29 @@ const char *ecd_cuda_launch_to_f32(ecd_cuda_stream *stream, bool narrow, const v
     return ecd_launch_error();
 }
 
+// Nothing is fused (-fmad=false) and the quotient is rounded to nearest, as on the host.
+static __global__ void combine(ecd_combine op)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= op.count)
+        return;
+    float v = op.by[0] * op.x[0][i];
+#pragma unroll
+    for (int t = 1; t < ECD_COMBINE_MAX; t++)
+        v = t < op.terms ? v + op.by[t] * op.x[t][i] : v;
+    v = op.divisor == 1 ? v : v / op.divisor;
+    v = op.offset == 0 ? v : v + op.offset;
+    if (op.limit > 0)
+        v = v < -op.limit ? -op.limit : v > op.limit ? op.limit : v;
+    op.out[i] = v;
+}
+
+const char *ecd_cuda_launch_combine(ecd_cuda_stream *stream, const ecd_combine *op)
+{
+    ECD_RUN(combine, ecd_cover(op->count, ECD_BLOCK), ECD_BLOCK, 0, stream, *op);
+    return ecd_launch_error();
+}
+
 static __device__ __forceinline__ float activate(ecd_epilogue epilogue, float v)
 {
     switch (epilogue) {

@@ -17,6 +17,7 @@ typedef struct ecd_cuda_stream ecd_cuda_stream; // cudaStream_t
 const char *ecd_cuda_launch_to_act(ecd_cuda_stream *stream, bool narrow, const float *x, int64_t count, bool silu,
                                    void *out);
 const char *ecd_cuda_launch_to_f32(ecd_cuda_stream *stream, bool narrow, const void *x, int64_t count, float *out);
+const char *ecd_cuda_launch_combine(ecd_cuda_stream *stream, const ecd_combine *op);
 // What follows a product: out = epilogue(sums * scale + bias) as ecd_linear says, for `rows` rows from `first_row` on
 // (the gate's vector depends on it); sums f32, sums_stride apart.
 const char *ecd_cuda_launch_epilogue(ecd_cuda_stream *stream, bool narrow, const ecd_linear *op, int64_t first_row,
@@ -66,7 +67,9 @@ const char *ecd_cuda_launch_attention_mma(ecd_cuda_stream *stream, const ecd_att
 const char *ecd_cuda_launch_patchify(ecd_cuda_stream *stream, bool narrow, const float *x, int64_t batch,
                                      int64_t channels, int64_t height, int64_t width, int patch, void *out);
 const char *ecd_cuda_launch_unpatchify(ecd_cuda_stream *stream, const float *x, int64_t batch, int64_t channels,
-                                       int64_t height, int64_t width, int patch, float *out);
+                                       int64_t height, int64_t width, int patch, bool channels_first, float *out);
+const char *ecd_cuda_launch_to_bytes(ecd_cuda_stream *stream, const float *x, int64_t channels, int64_t pixels,
+                                     uint8_t *out);
 const char *ecd_cuda_launch_channels_last(ecd_cuda_stream *stream, bool narrow, const float *x, int64_t channels,
                                           int64_t pixels, void *out);
 const char *ecd_cuda_launch_channels_first(ecd_cuda_stream *stream, const float *x, int64_t channels, int64_t pixels,

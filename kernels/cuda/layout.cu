@@ -27,7 +27,7 @@ template <typename Act> static __global__ void patchify(patches p, const float *
     ecd_store(out, i, x[from * p.width + left * p.patch + column]);
 }
 
-static __global__ void unpatchify(patches p, const float *x, float *out)
+static __global__ void unpatchify(patches p, bool channels_first, const float *x, float *out)
 {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= p.count)
@@ -35,7 +35,8 @@ static __global__ void unpatchify(patches p, const float *x, float *out)
     int64_t column = i % p.width, row = i / p.width % p.height, channel = i / p.width / p.height % p.channels;
     int64_t picture = i / p.width / p.height / p.channels;
     int64_t token = (picture * (p.height / p.patch) + row / p.patch) * (p.width / p.patch) + column / p.patch;
-    out[i] = x[((token * p.patch + row % p.patch) * p.patch + column % p.patch) * p.channels + channel];
+    int64_t place = row % p.patch * p.patch + column % p.patch, area = p.patch * p.patch;
+    out[i] = x[token * area * p.channels + (channels_first ? channel * area + place : place * p.channels + channel)];
 }
 
 const char *ecd_cuda_launch_patchify(ecd_cuda_stream *stream, bool narrow, const float *x, int64_t batch,
@@ -51,10 +52,10 @@ const char *ecd_cuda_launch_patchify(ecd_cuda_stream *stream, bool narrow, const
 }
 
 const char *ecd_cuda_launch_unpatchify(ecd_cuda_stream *stream, const float *x, int64_t batch, int64_t channels,
-                                       int64_t height, int64_t width, int patch, float *out)
+                                       int64_t height, int64_t width, int patch, bool channels_first, float *out)
 {
     patches p = patches_of(batch, channels, height, width, patch);
-    ECD_RUN(unpatchify, ecd_cover(p.count, ECD_BLOCK), ECD_BLOCK, 0, stream, p, x, out);
+    ECD_RUN(unpatchify, ecd_cover(p.count, ECD_BLOCK), ECD_BLOCK, 0, stream, p, channels_first, x, out);
     return ecd_launch_error();
 }
 
@@ -82,6 +83,24 @@ const char *ecd_cuda_launch_channels_first(ecd_cuda_stream *stream, const float 
 {
     ECD_RUN((transpose<float>), ecd_cover(channels * pixels, ECD_BLOCK), ECD_BLOCK, 0, stream, x, channels, pixels,
                out);
+    return ecd_launch_error();
+}
+
+static __global__ void to_bytes(const float *x, int64_t channels, int64_t pixels, uint8_t *out)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= channels * pixels)
+        return;
+    float v = x[i % channels * pixels + i / channels] / 2 + 0.5f;
+    v = v > 0 ? v : 0; // NaN too becomes 0
+    v = v < 1 ? v : 1;
+    out[i] = (uint8_t)rintf(v * 255);
+}
+
+const char *ecd_cuda_launch_to_bytes(ecd_cuda_stream *stream, const float *x, int64_t channels, int64_t pixels,
+                                     uint8_t *out)
+{
+    ECD_RUN(to_bytes, ecd_cover(channels * pixels, ECD_BLOCK), ECD_BLOCK, 0, stream, x, channels, pixels, out);
     return ecd_launch_error();
 }
 

@@ -70,12 +70,25 @@ static void patchify(ecd_backend *be, const float *x, int64_t batch, int64_t cha
 }
 
 static void unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
-                       int patch, float *out)
+                       int patch, bool channels_first, float *out)
 {
     if (ecd_shape_patches(be, batch, channels, height, width, patch))
         ecd_cuda_done(be, "unpatchify",
                       ecd_cuda_launch_unpatchify(ecd_cuda_stream_of(be), x, batch, channels, height, width, patch,
-                                                 out));
+                                                 channels_first, out));
+}
+
+static void combine(ecd_backend *be, const ecd_combine *op)
+{
+    if (ecd_shape_combine(be, op) && op->count > 0)
+        ecd_cuda_done(be, "combine", ecd_cuda_launch_combine(ecd_cuda_stream_of(be), op));
+}
+
+static void to_bytes(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, uint8_t *out)
+{
+    if (ecd_shape_pixels(be, channels, pixels) && channels * pixels > 0)
+        ecd_cuda_done(be, "to_bytes",
+                      ecd_cuda_launch_to_bytes(ecd_cuda_stream_of(be), x, channels, pixels, out));
 }
 
 static bool measure(ecd_backend *be, const ecd_group_norm *op, void *scratch)
@@ -129,6 +142,8 @@ void ecd_cuda_fill_ops(ecd_backend_ops *ops)
     ops->add_rows = add_rows;
     ops->patchify = patchify;
     ops->unpatchify = unpatchify;
+    ops->combine = combine;
+    ops->to_bytes = to_bytes;
     ops->group_norm = group_norm;
     ops->group_measure = group_measure;
     ops->to_channels_last = to_channels_last;

@@ -22,7 +22,9 @@ void ecd_ref_add_rows(ecd_backend *be, const ecd_weight *table, const int64_t *i
 void ecd_ref_patchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
                       int patch, void *out);
 void ecd_ref_unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height,
-                        int64_t width, int patch, float *out);
+                        int64_t width, int patch, bool channels_first, float *out);
+void ecd_ref_combine(ecd_backend *be, const ecd_combine *op);
+void ecd_ref_to_bytes(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, uint8_t *out);
 ecd_conv_weight *ecd_ref_conv_prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
                                       const float *bias);
 void ecd_ref_conv_free(ecd_backend *be, ecd_conv_weight *w);

@@ -58,6 +58,7 @@ float *ecd_check_values(ecd_check *check, size_t count); // to be freed
 void ecd_check_linear(ecd_check *check);
 void ecd_check_vision(ecd_check *check); // convolution, group norm, norm, attention, elementwise
 void ecd_check_layout(ecd_check *check); // patches, channel layouts, rows of tables, conversions
+void ecd_check_combine(ecd_check *check); // sampler steps and picture bytes: ref's bits everywhere
 void ecd_check_rope(ecd_check *check);
 void ecd_check_coded(ecd_check *check); // ECF8 weights against their elements
 void ecd_check_batch(ecd_check *check);  // a picture alone and among others

@@ -6,6 +6,7 @@
 typedef struct layout_case {
     int64_t batch, channels, height, width;
     int patch;
+    bool channels_first;
 } layout_case;
 
 static void run_patchify(ecd_backend *be, const void *parameters, const void *x, void *out)
@@ -17,7 +18,7 @@ static void run_patchify(ecd_backend *be, const void *parameters, const void *x,
 static void run_unpatchify(ecd_backend *be, const void *parameters, const void *x, void *out)
 {
     const layout_case *c = parameters;
-    be->ops->unpatchify(be, x, c->batch, c->channels, c->height, c->width, c->patch, out);
+    be->ops->unpatchify(be, x, c->batch, c->channels, c->height, c->width, c->patch, c->channels_first, out);
 }
 
 static void run_channels_last(ecd_backend *be, const void *parameters, const void *x, void *out)
@@ -34,13 +35,17 @@ static void run_channels_first(ecd_backend *be, const void *parameters, const vo
 
 static void check_patches(ecd_check *check)
 {
-    static const layout_case cases[] = {{1, 1, 1, 1, 1}, {2, 3, 4, 6, 2}, {1, 8, 16, 16, 2}, {3, 5, 9, 6, 3}};
+    static const layout_case cases[] = {{1, 1, 1, 1, 1, false}, {2, 3, 4, 6, 2, false}, {1, 8, 16, 16, 2, false}, {3, 5, 9, 6, 3, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const layout_case *c = &cases[i];
         size_t picture = (size_t)(c->channels * c->height * c->width), count = (size_t)c->batch * picture;
         float *x = ecd_check_values(check, count);
         ecd_check_run(check, &(ecd_check_case){"patchify", run_patchify, c, x, false, true, count, count});
         ecd_check_run(check, &(ecd_check_case){"unpatchify", run_unpatchify, c, x, false, false, count, count});
+        layout_case first = *c;
+        first.channels_first = true;
+        ecd_check_run(check, &(ecd_check_case){"unpatchify, channels first", run_unpatchify, &first, x, false, false, count,
+                                               count});
         ecd_check_run(check, &(ecd_check_case){"to_channels_last", run_channels_last, c, x, false, true, picture, picture});
         ecd_check_run(check,
                       &(ecd_check_case){"to_channels_first", run_channels_first, c, x, false, false, picture, picture});
@@ -121,4 +126,5 @@ void ecd_check_layout(ecd_check *check)
     check_patches(check);
     check_conversions(check);
     check_add_rows(check);
+    ecd_check_combine(check);
 }

@@ -179,12 +179,29 @@ static void patchify(ecd_backend *be, const float *x, int64_t batch, int64_t cha
 }
 
 static void unpatchify(ecd_backend *be, const float *x, int64_t batch, int64_t channels, int64_t height, int64_t width,
-                       int patch, float *out)
+                       int patch, bool channels_first, float *out)
 {
     int64_t count = batch * channels * height * width;
     float *to = bring(be, out, count, 4, true);
     of(be)->inner->ops->unpatchify(device(be), bring(be, x, count, 4, false), batch, channels, height, width, patch,
-                                   to);
+                                   channels_first, to);
+    done(be);
+}
+
+static void combine(ecd_backend *be, const ecd_combine *op)
+{
+    ecd_combine there = *op;
+    there.out = bring(be, op->out, op->count, 4, true);
+    for (int i = 0; i < op->terms; i++)
+        there.x[i] = bring(be, op->x[i], op->count, 4, false);
+    of(be)->inner->ops->combine(device(be), &there);
+    done(be);
+}
+
+static void to_bytes(ecd_backend *be, const float *x, int64_t channels, int64_t pixels, uint8_t *out)
+{
+    uint8_t *to = bring(be, out, channels * pixels, 1, true);
+    of(be)->inner->ops->to_bytes(device(be), bring(be, x, channels * pixels, 4, false), channels, pixels, to);
     done(be);
 }
 
@@ -305,6 +322,8 @@ ecd_backend *ecd_mirror_open(ecd_backend *inner, void (*before)(void))
         .add_rows = add_rows,
         .patchify = patchify,
         .unpatchify = unpatchify,
+        .combine = combine,
+        .to_bytes = to_bytes,
         .conv_prepare = conv_prepare,
         .conv_free = conv_free,
         .conv = conv,

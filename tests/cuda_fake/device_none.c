@@ -361,7 +361,9 @@ NOT_HERE(ecd_cuda_launch_attention_mma, ecd_cuda_stream *a, const ecd_attention 
 NOT_HERE(ecd_cuda_launch_patchify, ecd_cuda_stream *a, bool b, const float *c, int64_t d, int64_t e, int64_t f, int64_t g,
          int h, void *i)
 NOT_HERE(ecd_cuda_launch_unpatchify, ecd_cuda_stream *a, const float *b, int64_t c, int64_t d, int64_t e, int64_t f, int g,
-         float *h)
+         bool h, float *i)
+NOT_HERE(ecd_cuda_launch_combine, ecd_cuda_stream *a, const ecd_combine *b)
+NOT_HERE(ecd_cuda_launch_to_bytes, ecd_cuda_stream *a, const float *b, int64_t c, int64_t d, uint8_t *e)
 NOT_HERE(ecd_cuda_launch_channels_last, ecd_cuda_stream *a, bool b, const float *c, int64_t d, int64_t e, void *f)
 NOT_HERE(ecd_cuda_launch_channels_first, ecd_cuda_stream *a, const float *b, int64_t c, int64_t d, float *e)
 

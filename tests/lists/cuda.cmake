@@ -1,21 +1,31 @@
 # The cuda backend without a GPU: its kernels on the emulator, its host code against fakes of cuBLASLt and cuDNN.
+set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
+set(cuda_decoders ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_product.cu ${cuda_dir}/ecf8_published.cu)
+set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu
+    ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/quantize.cu ${cuda_dir}/weights.cu)
+set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/coded.c ${cuda_dir}/coded_linear.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
+    ${cuda_dir}/ecf8_plan.c
+    ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
+    ${cuda_dir}/sequence.c ${cuda_dir}/sequence_step.c ${cuda_dir}/timing.c)
+
+# The host's code and the libraries' fakes, with the stand-ins for the toolkit's headers before them.
+add_library(ecd_cuda_host_objects OBJECT ${cuda_host} cuda_fake/fake.c cuda_fake/cublaslt_fake.c cuda_fake/cudnn_fake.c)
+target_include_directories(ecd_cuda_host_objects PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include ${PROJECT_SOURCE_DIR})
+
+# What whole models ask of the libraries, by sizes alone: no emulator, no device memory that can be read.
+set_source_files_properties(cuda_fake/device_none.c PROPERTIES COMPILE_OPTIONS -Wno-unused-parameter)
+ecd_test(test_cuda_shapes SOURCES cuda_fake/test_cuda_shapes.c cuda_fake/device_none.c
+    LINK ecd_cuda_host_objects ecd_kernels ecf8 ecd_base ${CMAKE_DL_LIBS})
+target_include_directories(test_cuda_shapes BEFORE PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include)
+set_target_properties(test_cuda_shapes PROPERTIES LINKER_LANGUAGE C ENABLE_EXPORTS ON)
+
 if(TARGET ecd_cuda_emu)
-    set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
-    set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_product.cu
-        ${cuda_dir}/ecf8_published.cu ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu
-        ${cuda_dir}/quantize.cu ${cuda_dir}/weights.cu)
-    set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/coded.c ${cuda_dir}/coded_linear.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c
-        ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
-        ${cuda_dir}/ecf8_plan.c
-        ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
-        ${cuda_dir}/sequence.c ${cuda_dir}/sequence_step.c ${cuda_dir}/timing.c)
-    ecd_emulated_kernels(ecd_cuda_kernels_emulated ${cuda_kernels})
-    add_library(ecd_cuda_host_emulated STATIC ${cuda_host} cuda_fake/fake.c cuda_fake/cublaslt_fake.c
-        cuda_fake/cudnn_fake.c cuda_fake/device_emulated.c)
+    ecd_emulated_kernels(ecd_cuda_kernels_emulated ${cuda_kernels}) # the decoders are cuda_emu.cmake's
+    add_library(ecd_cuda_host_emulated STATIC $<TARGET_OBJECTS:ecd_cuda_host_objects> cuda_fake/device_emulated.c)
     target_link_libraries(ecd_cuda_host_emulated PUBLIC ecd_cuda_emu ecd_kernels ecf8 ecd_base ${CMAKE_DL_LIBS})
 
     # The same without the emulator's look at each access, for whole models: faster, and each kernel is looked at above.
-    add_library(ecd_cuda_kernels_unchecked OBJECT ${cuda_kernels})
+    add_library(ecd_cuda_kernels_unchecked OBJECT ${cuda_kernels} ${cuda_decoders})
     target_include_directories(ecd_cuda_kernels_unchecked PRIVATE ${PROJECT_SOURCE_DIR}
         ${PROJECT_SOURCE_DIR}/tests/cuda_emu/include)
     set_target_properties(ecd_cuda_kernels_unchecked PROPERTIES CXX_STANDARD 17 CXX_EXTENSIONS ON)
@@ -30,9 +40,9 @@ if(TARGET ecd_cuda_emu)
         target_compile_definitions(${name} PRIVATE ECD_CUDA_EMULATED ${ARGN})
     endfunction()
 
-    add_executable(ecd_check_cuda_emulated check/main_cuda.c check/mirror.c check/check.c check/linear.c check/vision.c
-        check/layout.c check/rope.c check/batch.c)
-    ecd_cuda_program(ecd_check_cuda_emulated ecd_cuda_kernels_emulated)
+    add_executable(ecd_check_cuda_emulated check/main_cuda.c check/mirror.c)
+    target_link_libraries(ecd_check_cuda_emulated PRIVATE ecd_check_cases)
+    ecd_cuda_program(ecd_check_cuda_emulated "ecd_cuda_kernels_emulated;ecd_cuda_ecf8_emulated")
     foreach(type f32 bf16)
         add_test(NAME check_cuda_${type} COMMAND ecd_check_cuda_emulated ${type})
         set_tests_properties(check_cuda_${type} PROPERTIES LABELS check TIMEOUT 300)
@@ -54,13 +64,6 @@ if(TARGET ecd_cuda_emu)
     add_test(NAME cli_device
         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cli/run.sh $<TARGET_FILE:ecdit_emulated> ${CMAKE_CURRENT_SOURCE_DIR}/cli/device.case)
     set_tests_properties(cli_device PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
-
-    # What whole models ask of the libraries, by sizes alone: no emulator, no device memory that can be read.
-    set_source_files_properties(cuda_fake/device_none.c PROPERTIES COMPILE_OPTIONS -Wno-unused-parameter)
-    ecd_test(test_cuda_shapes SOURCES cuda_fake/test_cuda_shapes.c cuda_fake/device_none.c cuda_fake/fake.c
-        cuda_fake/cublaslt_fake.c cuda_fake/cudnn_fake.c ${cuda_host} LINK ecd_kernels ecf8 ecd_base ${CMAKE_DL_LIBS})
-    target_include_directories(test_cuda_shapes BEFORE PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cuda_emu/include)
-    set_target_properties(test_cuda_shapes PROPERTIES LINKER_LANGUAGE C ENABLE_EXPORTS ON)
 
     ecd_test(test_cuda_choices SOURCES cuda_fake/test_cuda_choices.c LINK ecd_kernels ecf8)
     ecd_cuda_program(test_cuda_choices ecd_cuda_kernels_unchecked)
@@ -106,8 +109,7 @@ if(TARGET ecd_cuda)
         list(APPEND device_programs ${name})
         set(device_programs ${device_programs} PARENT_SCOPE)
     endfunction()
-    ecd_device_program(ecd_check_device LINK ecd_kernels SOURCES check/main_cuda.c check/mirror.c check/check.c
-        check/linear.c check/vision.c check/layout.c check/rope.c check/batch.c)
+    ecd_device_program(ecd_check_device LINK ecd_check_cases ecd_kernels SOURCES check/main_cuda.c check/mirror.c)
     ecd_device_program(test_dit_device SOURCES unit/test_dit.c cuda_fake/backend.c LINK ecd_dit ecd_cmocka)
     ecd_device_program(test_flux_device SOURCES unit/test_flux.c cuda_fake/backend.c LINK ecd_pipeline ecd_cmocka)
     ecd_device_program(test_pipeline_device SOURCES unit/test_pipeline.c cuda_fake/backend.c LINK ecd_pipeline ecd_cmocka)

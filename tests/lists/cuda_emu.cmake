@@ -2,10 +2,11 @@
 #
 #     ecd_emulated_kernels(NAME FILE.cu ...)   an object library of kernels; tests link it and ecd_cuda_emu
 #
-# ThreadSanitizer's own runtime would answer the calls that the emulator answers, so that its preset goes without.
+# The sanitizers' presets go without: ThreadSanitizer's runtime would answer the calls that the emulator answers, and
+# AddressSanitizer does not know the fibres' stacks.
 include(CheckLanguage)
 check_language(CXX)
-if(CMAKE_CXX_COMPILER AND NOT CMAKE_C_FLAGS MATCHES "-fsanitize=thread")
+if(CMAKE_CXX_COMPILER AND NOT CMAKE_C_FLAGS MATCHES "-fsanitize")
     enable_language(CXX)
     add_library(ecd_cuda_emu STATIC cuda_emu/emu_block.c cuda_emu/emu_bulk.c cuda_emu/emu_check.c cuda_emu/emu_graph.c
         cuda_emu/emu_ptx.c

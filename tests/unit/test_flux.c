@@ -1,6 +1,7 @@
 // FLUX.1 with and without guidance embedding against diffusers: one prediction, the VAE without quant convs, pictures
 // from embeddings, and the same bytes whatever the way to them. The reference holds FluxTransformer2DModel's and
 // FluxPipeline's results of this folder, and of its weights as FLUX.1-schnell has them: without the guidance embedder.
+#include "tests/unit/backend_memory.h"
 #include "tests/unit/reference.h"
 #include "tests/unit/transformer_config.h"
 
@@ -68,16 +69,25 @@ static void close_subject(subject *s)
 static void predict(const subject *s, int64_t first, int64_t pictures, float *out)
 {
     ecd_diag diag = {0};
-    const ecd_transformer_call call = {.latents = s->latents + first * LATENTS,
+    const size_t n = (size_t)pictures;
+    float *latents = backend_floats(s->be, s->latents + first * LATENTS, n * LATENTS);
+    float *text = backend_floats(s->be, s->text + first * TEXT * WIDTH, n * TEXT * WIDTH);
+    float *pooled = backend_floats(s->be, s->pooled + first * POOLED, n * POOLED);
+    float *there = backend_floats(s->be, NULL, n * LATENTS);
+    const ecd_transformer_call call = {.latents = latents,
                                        .pictures = pictures,
                                        .height = H,
                                        .width = W,
                                        .timestep = 700,
-                                       .text = s->text + first * TEXT * WIDTH,
-                                       .pooled = s->pooled + first * POOLED,
+                                       .text = text,
+                                       .pooled = pooled,
                                        .guidance_scale = 3.5f,
-                                       .out = out};
+                                       .out = there};
     expect_ok(ecd_transformer_predict(s->t, &call, NULL, &diag), &diag);
+    backend_floats_off(s->be, latents, NULL, 0);
+    backend_floats_off(s->be, text, NULL, 0);
+    backend_floats_off(s->be, pooled, NULL, 0);
+    backend_floats_off(s->be, there, out, n * LATENTS);
 }
 
 static void test_prediction(void **state)
@@ -142,7 +152,11 @@ static void test_vae(void **state)
         float picture[3 * 8 * 6];
         for (int k = 0; k < 16 * 4 * 3; k++)
             z[k] = (z[k] - info->shift_factor) * info->scaling_factor;
-        expect_ok(ecd_vae_decode(vae, z, 4, 3, picture, &diag), &diag);
+        float *latents = backend_floats(s.be, z, 16 * 4 * 3);
+        float *there = backend_floats(s.be, NULL, sizeof picture / sizeof *picture);
+        expect_ok(ecd_vae_decode(vae, latents, 4, 3, there, &diag), &diag);
+        backend_floats_off(s.be, latents, NULL, 0);
+        backend_floats_off(s.be, there, picture, sizeof picture / sizeof *picture);
         assert_true(relative_difference(picture, expected, sizeof picture / sizeof *picture) <= 1e-4);
         free(z);
         free(expected);

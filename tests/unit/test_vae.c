@@ -1,4 +1,5 @@
 // AutoencoderKL against diffusers' outputs, its memory plan, and what it refuses.
+#include "tests/unit/backend_memory.h"
 #include "tests/unit/reference.h"
 
 #include <cjson/cJSON.h>
@@ -47,6 +48,20 @@ static void close_subject(subject *s)
     ecd_backend_close(s->be);
 }
 
+// Decodes from and to the host's memory.
+static ecd_status decode(const subject *s, const float *latents, int64_t height, int64_t width, float *picture,
+                         ecd_diag *diag)
+{
+    const ecd_vae_info *info = ecd_vae_get_info(s->vae);
+    size_t area = (size_t)(height * width), out = (size_t)(info->out_channels * info->factor * info->factor) * area;
+    float *from = backend_floats(s->be, latents, (size_t)info->latent_channels * area);
+    float *to = backend_floats(s->be, NULL, out);
+    ecd_status status = ecd_vae_decode(s->vae, from, height, width, to, diag);
+    backend_floats_off(s->be, from, NULL, 0);
+    backend_floats_off(s->be, to, picture, out);
+    return status;
+}
+
 // The largest relative difference of decoding vae_z. The reference is of the bare decoder: our scaling is undone first.
 static double decode_difference(const subject *s)
 {
@@ -65,7 +80,7 @@ static double decode_difference(const subject *s)
         float *x = latents + in * (size_t)p;
         for (size_t i = 0; i < in; i++)
             x[i] = (x[i] - info->shift_factor) * info->scaling_factor;
-        expect_ok(ecd_vae_decode(s->vae, x, height, width, picture, &diag), &diag);
+        expect_ok(decode(s, x, height, width, picture, &diag), &diag);
         double d = relative_difference(picture, expected + out * (size_t)p, out);
         worst = d > worst ? d : worst;
         assert_int_equal(s->vae->used_bytes, ecd_vae_decode_bytes(s->vae, height, width));
@@ -146,7 +161,7 @@ static float *both_ways(const char *model, const ecd_backend_options *options, b
     for (size_t i = 0; i < in; i++)
         latents[i] = (float)((i * 2654435761u >> 7) % 2001) / 500 - 2;
     for (int i = 0; i < 2; i++) // the second time its memory is there, and lean weights are not
-        expect_ok(ecd_vae_decode(s.vae, latents, HEIGHT, WIDTH, all, &diag), &diag);
+        expect_ok(decode(&s, latents, HEIGHT, WIDTH, all, &diag), &diag);
     expect_ok(ecd_vae_encode(s.vae, all, HEIGHT * info->factor, WIDTH * info->factor, all + out, all + out + in, &diag),
               &diag);
     *bytes = ecd_vae_decode_bytes(s.vae, HEIGHT, WIDTH);
@@ -203,7 +218,7 @@ static void check_tiles(const char *model, int64_t tile, const char *backend)
     assert_non_null(picture);
     for (size_t i = 0; i < z->count; i++)
         latents[i] = (latents[i] - info->shift_factor) * info->scaling_factor;
-    expect_ok(ecd_vae_decode(s.vae, latents, height, width, picture, &diag), &diag);
+    expect_ok(decode(&s, latents, height, width, picture, &diag), &diag);
     double difference = relative_difference(picture, expected, count);
     printf("%s %s, tiles of %d: %.2g\n", model, backend, (int)tile, difference);
     assert_true(difference < 1e-5);
@@ -247,7 +262,7 @@ static void test_one_tile(void **state)
         assert_true(z->shape[2] <= 16 && z->shape[3] <= 16);
         float *latents = reference_values(s.reference, "vae_z");
         assert_non_null(pictures[i] = calloc(out, sizeof **pictures));
-        expect_ok(ecd_vae_decode(s.vae, latents, z->shape[2], z->shape[3], pictures[i], &diag), &diag);
+        expect_ok(decode(&s, latents, z->shape[2], z->shape[3], pictures[i], &diag), &diag);
         if (i)
             assert_memory_equal(pictures[0], pictures[1], out * sizeof **pictures);
         free(latents);
