@@ -36,7 +36,8 @@ static __device__ __forceinline__ float quad_sum(float v)
     return v + __shfl_xor_sync(0xffffffffu, v, 2);
 }
 
-// DIM: the head's channels, rounded up to 16. Shared memory: keys [KEYS][DIM + SKEW], values [DIM][KEYS + SKEW].
+// DIM: the head's channels, with zeros up to a width that models have (64, DiT's 72, 128). Shared memory:
+// keys [KEYS][DIM + SKEW], values [DIM][KEYS + SKEW].
 template <int DIM> static __global__ void __launch_bounds__(WARPS *ECD_WARP) attention_mma(ecd_attention op)
 {
     ECD_DYNAMIC_SHARED(ecd_bf16_bits, tiles);
@@ -138,14 +139,9 @@ template <int DIM> static const char *launch(ecd_cuda_stream *stream, const ecd_
 
 const char *ecd_cuda_launch_attention_mma(ecd_cuda_stream *stream, const ecd_attention *op)
 {
-    switch ((op->head_dim + DEPTH - 1) / DEPTH) {
-    case 1: return launch<16>(stream, op);
-    case 2: return launch<32>(stream, op);
-    case 3: return launch<48>(stream, op);
-    case 4: return launch<64>(stream, op);
-    case 5: return launch<80>(stream, op);
-    case 6: return launch<96>(stream, op);
-    case 7: return launch<112>(stream, op);
-    default: return launch<128>(stream, op);
-    }
+    if (op->head_dim <= 32)
+        return launch<32>(stream, op);
+    if (op->head_dim <= 64)
+        return launch<64>(stream, op);
+    return op->head_dim <= 80 ? launch<80>(stream, op) : launch<128>(stream, op);
 }
