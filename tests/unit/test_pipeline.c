@@ -5,6 +5,12 @@
 
 #include "dit/pipeline/pipeline.h"
 
+// On the emulated device, where a picture takes seconds: what the others say of it already is left out.
+#if defined(ECD_CUDA_EMULATED)
+enum { EMULATED = 1 };
+#else
+enum { EMULATED = 0 };
+#endif
 enum { MAX_PICTURES = 5, MAX_BYTES = 48 * 48 * 3 };
 
 typedef struct album {
@@ -139,6 +145,8 @@ static bool has_backend(const char *name)
 static void test_ref(void **state)
 {
     (void)state;
+    if (EMULATED)
+        skip();
     check_model("dit_a", "ref");
     check_model("dit_b", "ref");
     check_model("dit_a_legacy", "ref");
@@ -149,14 +157,18 @@ static void test_cpu(void **state)
     (void)state;
     if (!has_backend("cpu"))
         skip(); // a build without it
-    check_model("dit_a", "cpu");
     check_model("dit_b", "cpu");
+    if (EMULATED)
+        return;
+    check_model("dit_a", "cpu");
     check_model("dit_a_legacy", "cpu");
 }
 
 static void test_fp8(void **state)
 {
     (void)state;
+    if (EMULATED)
+        skip();
     static const char *const models[] = {"dit_a_fp8_tensor", "dit_a_fp8_comfy", "dit_a_fp8_block", "dit_a_fp8_channel"};
     album *a = calloc(1, sizeof *a);
     assert_non_null(a);
@@ -221,7 +233,7 @@ static void check_same(const char *model, const char *backend)
     assert_memory_not_equal(expected->rgb[0], expected->rgb[4], expected->bytes); // seeds matter
     draw_five(model, base, true, got);
     assert_memory_equal(got->rgb, expected->rgb, sizeof got->rgb);
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    for (size_t i = EMULATED ? 2 : 0; i < sizeof ways / sizeof *ways; i++) {
         draw_five(model, ways[i], false, got);
         assert_memory_equal(got->rgb, expected->rgb, sizeof got->rgb);
     }
@@ -232,18 +244,23 @@ static void check_same(const char *model, const char *backend)
 static void test_same_bytes(void **state)
 {
     (void)state;
-    check_same("dit_a", "ref");
-    check_same("dit_a_fp8_channel", "ref");
-    if (has_backend("cpu")) {
-        check_same("dit_a", "cpu");
-        check_same("dit_a_fp8_channel", "cpu");
+    if (!EMULATED) {
+        check_same("dit_a", "ref");
+        check_same("dit_a_fp8_channel", "ref");
     }
+    if (!has_backend("cpu"))
+        return;
+    if (!EMULATED)
+        check_same("dit_a", "cpu");
+    check_same("dit_a_fp8_channel", "cpu");
 }
 
 // A staged VAE comes and goes with each batch, and is not there while the transformer computes.
 static void test_staged(void **state)
 {
     (void)state;
+    if (EMULATED)
+        skip();
     ecd_backend *be;
     ecd_diag diag = {0};
     album *a = calloc(2, sizeof *a);
@@ -275,6 +292,8 @@ static void test_staged(void **state)
 static void test_cancel(void **state)
 {
     (void)state;
+    if (EMULATED)
+        skip();
     ecd_backend *be;
     ecd_diag diag = {0};
     album *a = calloc(1, sizeof *a);
@@ -294,6 +313,8 @@ static void test_cancel(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
+    if (EMULATED)
+        skip();
     char path[1024];
     ecd_backend *be;
     ecd_diag diag = {0};
