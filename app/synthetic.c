@@ -10,9 +10,10 @@
 #include "base/file.h"
 #include "weights/tree.h"
 
-// FLUX.1-dev; a quarter of its width; and one for tests.
+// FLUX.1-dev; a quarter of its width; six of its 57 blocks, and two of its text encoder's; and one for tests.
 static const ecd_synthetic_flux flux_dev = {38, {16, 56, 56}, 768, 12, 12, 49408, 4096, 24, 64, 10240, 32128};
 static const ecd_synthetic_flux flux_mini = {38, {16, 56, 56}, 192, 12, 3, 49408, 1024, 24, 16, 2560, 32128};
+static const ecd_synthetic_flux flux_short = {4, {16, 56, 56}, 768, 12, 12, 49408, 4096, 2, 64, 10240, 32128};
 static const ecd_synthetic_flux flux_tiny = {3, {8, 12, 12}, 64, 2, 2, 520, 64, 2, 2, 96, 128};
 
 static const ecd_synthetic_model models[] = {
@@ -24,12 +25,14 @@ static const ecd_synthetic_model models[] = {
     {"dit-tiny", 3, 4, 32, 8, 1000, {16, 16, 32, 32}, 8, 64, 4, NULL},
     {"flux1-dev", 19, 24, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_dev},
     {"flux1-mini", 19, 6, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_mini},
+    {"flux1-short", 2, 24, 128, 0, 0, {128, 256, 512, 512}, 32, 1024, 16, &flux_short},
     {"flux1-tiny", 2, 4, 32, 0, 0, {16, 16, 32, 32}, 8, 64, 16, &flux_tiny},
 };
 
 const char *const ecd_synthetic_names[] = {"dit-xl-2-256", "dit-xl-2-512", "dit-b-2-256",
                                            "dit-s-2-256",  "dit-narrow",   "dit-tiny",
-                                           "flux1-dev",    "flux1-mini",   "flux1-tiny",  NULL};
+                                           "flux1-dev",    "flux1-mini",   "flux1-short",
+                                           "flux1-tiny",   NULL};
 
 const ecd_synthetic_model *ecd_synthetic_find(const char *name)
 {
