@@ -90,12 +90,7 @@ if(TARGET ecd_cuda_emu)
     ecd_test_on_cuda(test_flux_cuda SOURCES unit/test_flux.c LINK ecd_pipeline)
     ecd_test_on_cuda(test_pipeline_cuda SOURCES unit/test_pipeline.c LINK ecd_pipeline)
     ecd_test_on_cuda(test_text_encoder_cuda SOURCES unit/test_text_encoder.c LINK ecd_text)
-    # 40 s of CPU time, by hand: the pipelines above decode with a VAE too.
-    add_executable(test_vae_cuda EXCLUDE_FROM_ALL unit/test_vae.c cuda_fake/backend.c)
-    target_include_directories(test_vae_cuda PRIVATE ${PROJECT_SOURCE_DIR})
-    target_compile_definitions(test_vae_cuda PRIVATE ECD_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
-    target_link_libraries(test_vae_cuda PRIVATE ecd_vae ecd_cmocka)
-    ecd_cuda_program(test_vae_cuda ecd_cuda_kernels_unchecked ECD_CUDA_AS_CPU)
+    ecd_test_on_cuda(test_vae_cuda SOURCES unit/test_vae.c LINK ecd_vae)
 endif()
 
 # On a machine with a GPU, by hand or by tests/gpu.sh: the same checks and tests with the machine's own device and libraries.
