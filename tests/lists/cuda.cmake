@@ -35,6 +35,9 @@ if(TARGET ecd_cuda_emu)
     # ecd_cuda_program(NAME KERNELS DEFINITION ...): the fakes are found as symbols of the program itself.
     function(ecd_cuda_program name kernels)
         set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C ENABLE_EXPORTS ON)
+        if(kernels STREQUAL "ecd_cuda_kernels_emulated")
+            list(APPEND kernels ecd_cuda_ecf8_emulated)
+        endif()
         target_link_libraries(${name} PRIVATE ${kernels}
             -Wl,--whole-archive ecd_cuda_host_emulated -Wl,--no-whole-archive ecd_cuda_emu)
         target_compile_definitions(${name} PRIVATE ECD_CUDA_EMULATED ${ARGN})
@@ -42,7 +45,7 @@ if(TARGET ecd_cuda_emu)
 
     add_executable(ecd_check_cuda_emulated check/main_cuda.c check/mirror.c)
     target_link_libraries(ecd_check_cuda_emulated PRIVATE ecd_check_cases)
-    ecd_cuda_program(ecd_check_cuda_emulated "ecd_cuda_kernels_emulated;ecd_cuda_ecf8_emulated")
+    ecd_cuda_program(ecd_check_cuda_emulated ecd_cuda_kernels_emulated)
     foreach(type f32 bf16)
         add_test(NAME check_cuda_${type} COMMAND ecd_check_cuda_emulated ${type})
         set_tests_properties(check_cuda_${type} PROPERTIES LABELS check TIMEOUT 300)
