@@ -63,7 +63,7 @@ static void weigh(const ecd_plan_request *r, const ecd_block_kind *kinds, int bu
 {
     uint64_t decoded = 0;
     bool lends_slots = false;
-    *out = (ecd_plan){0};
+    *out = (ecd_plan){.products = r->products};
     for (int i = 0; i < r->count; i++) {
         const ecd_block_size *block = &r->blocks[i];
         out->counts[kinds[i]]++;

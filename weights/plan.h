@@ -49,6 +49,7 @@ typedef struct ecd_plan {
     uint64_t held_bytes;               // of the blocks themselves
     uint64_t memory_bytes;             // held, buffers and slots
     uint64_t read_bytes;               // from disk or over the bus, a pass
+    double products;                   // multiply-adds of a pass
     double seconds;                    // of a pass, as predicted
 } ecd_plan;
 

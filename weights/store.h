@@ -36,6 +36,7 @@ typedef struct ecd_tensor_spec {
     int dims;
     int64_t shape[4];
     bool optional; // absent: lent as NULL data
+    double share;  // of the rows of a pass (ecd_store_options.rows), those that meet the matrix; 0: all
 } ecd_tensor_spec;
 
 static inline ecd_tensor_spec ecd_spec_matrix(const char *name, int64_t rows, int64_t cols)
@@ -73,7 +74,7 @@ typedef struct ecd_store_options {
     uint64_t budget_bytes;  // of the whole process at its peak, or of what it has of a device's memory; 0: no plan
     uint64_t outside_bytes; // of it, that others hold at the peak
     uint64_t aside_bytes;   // of it, that others hold while no block is used, before the first or after ecd_store_rest
-    int64_t rows;           // rows of activations that meet each matrix in a pass, for the time that a pass takes
+    int64_t rows;           // rows of activations that meet a matrix in a pass, for the time that a pass takes
     int64_t picture_rows;   // of them, of one picture, for a device's scratch; 0: all
     uint64_t scratch_bytes; // of a device: scratch that operations outside take, which is one with that of the products
     const char *rates_file; // keeps measured rates from run to run; NULL: measured anew. Borrowed while opening

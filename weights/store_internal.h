@@ -28,6 +28,7 @@ typedef struct ecd_store_unit {
     const ecd_tensor *tensor; // NULL if absent
     ecd_unit_form form;
     int64_t rows, cols;
+    double share; // of a pass's rows that meet it
     uint64_t decoded_bytes;
     uint64_t buffer_offset; // ECD_UNIT_CODED: place in the buffer, if its block has one
     uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in

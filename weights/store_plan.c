@@ -107,7 +107,7 @@ static double products_of(const ecd_store *store)
     for (int b = 0; b < store->block_count; b++)
         for (int i = 0; !store->blocks[b].resident && i < store->blocks[b].count; i++) {
             const ecd_store_unit *unit = &store->units[store->blocks[b].first + i];
-            sum += unit->tensor ? (double)unit->rows * (double)unit->cols : 0;
+            sum += unit->tensor ? (double)unit->rows * (double)unit->cols * unit->share : 0;
         }
     return sum * (double)(store->options.rows > 0 ? store->options.rows : 1);
 }

@@ -87,6 +87,7 @@ ecd_status ecd_store_resolve(ecd_store *store, const ecd_block_spec *block, cons
     unit->tensor = tensor;
     unit->rows = spec->shape[0];
     unit->cols = unit->rows ? (int64_t)(tensor->count / (uint64_t)unit->rows) : 0;
+    unit->share = spec->share > 0 ? spec->share : 1;
     unit->decoded_bytes = tensor->count * ecd_dtype_size(tensor->dtype);
     if (spec->kind == ECD_SPEC_MATRIX)
         return check_scale(unit, diag);

@@ -157,6 +157,7 @@ static ecd_status open_store(ecd_transformer *t, const ecd_checkpoint *cp, const
     ecd_tensor_spec ends[ENDS], parts[PARTS];
     spec_ends(&m->c, &t->info, ends);
     spec_block(&m->c, parts);
+    parts[MOD_W].share = 1 / (double)m->tokens;
     size_t count = (size_t)t->info.blocks + 1;
     ecd_block_spec *blocks = calloc(count, sizeof *blocks);
     char(*prefixes)[PREFIX] = calloc(count, sizeof *prefixes);

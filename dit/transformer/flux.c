@@ -71,6 +71,15 @@ static ecd_status read_config(ecd_transformer *t, const cJSON *config, ecd_diag 
     return ECD_OK;
 }
 
+// How much of the rows of a pass meets each matrix: a stream's own, and one a picture.
+static void share_rows(const ecd_flux *m, ecd_tensor_spec *doubles, ecd_tensor_spec *singles)
+{
+    const double tokens = (double)m->tokens;
+    for (int i = 0; i < FLUX_DOUBLE; i++)
+        doubles[i].share = (double)(i < FLUX_STREAM ? m->image : m->text) / tokens;
+    doubles[FLUX_MOD_W].share = doubles[FLUX_STREAM + FLUX_MOD_W].share = singles[FLUX_S_MOD_W].share = 1 / tokens;
+}
+
 // The double blocks, then the single ones.
 static ecd_status open_store(ecd_transformer *t, const ecd_checkpoint *cp, const ecd_store_options *options,
                              ecd_diag *diag)
@@ -81,6 +90,7 @@ static ecd_status open_store(ecd_transformer *t, const ecd_checkpoint *cp, const
     ecd_flux_spec_ends(&m->c, ends);
     ecd_flux_spec_double(&m->c, doubles);
     ecd_flux_spec_single(&m->c, singles);
+    share_rows(m, doubles, singles);
     size_t count = (size_t)(m->c.doubles + m->c.singles) + 1, first_single = (size_t)m->c.doubles + 1;
     ecd_block_spec *blocks = calloc(count, sizeof *blocks);
     char(*prefixes)[PREFIX] = calloc(count, sizeof *prefixes);
