@@ -1,7 +1,7 @@
 #include "vae/vae_internal.h"
 
 static const float NORM_EPS = 1e-6f;
-enum { LINE = 64, BANDS = 32, BAND_ROWS = 8, ROWS_A_THREAD = 2 };
+enum { LINE = 64, BANDS = 32, BAND_ROWS = 8, ROWS_A_THREAD = 2, DEVICE_PIXELS = 1 << 20 };
 
 size_t ecd_vae_sum(size_t a, size_t b)
 {
@@ -158,8 +158,11 @@ static size_t overlapped_bytes(const rows *r, bool high)
     return need > SIZE_MAX - LINE ? SIZE_MAX : (need + LINE - 1) / LINE * LINE;
 }
 
-static int64_t band_rows(const ecd_vae_run *run, int64_t height)
+// A device's library computes each shape in a way of its own: there bands follow from the picture's size alone.
+static int64_t band_rows(const ecd_vae_run *run, int64_t height, int64_t width)
 {
+    if (run->be->ops->decode_prepare)
+        return width < DEVICE_PIXELS / 2 ? DEVICE_PIXELS / width / 2 * 2 : 2;
     int64_t band = height / BANDS, threads = ROWS_A_THREAD * run->be->threads;
     band = band > BAND_ROWS ? band : BAND_ROWS;
     band = band > threads ? band : threads;
@@ -189,7 +192,7 @@ void ecd_vae_rewrite(ecd_vae_run *run, const ecd_vae_step *steps, int count)
         stride += steps[1].conv->shape.out_channels;
     int64_t height = ecd_conv_out(shape, run->height * grow), width = ecd_conv_out(shape, run->width * grow);
     size_t element = steps[0].out_f32 ? sizeof(float) : run->be->act_bytes;
-    rows r = {.height = height, .band = band_rows(run, height), .grow = grow, .from_height = run->height};
+    rows r = {.height = height, .band = band_rows(run, height, width), .grow = grow, .from_height = run->height};
     r.from = activation_bytes(run);
     r.to = ecd_vae_bytes(height * width, stride, element);
     if (r.from < SIZE_MAX && r.to < SIZE_MAX) {

@@ -17,7 +17,9 @@ enum {
     ECD_DNN_TENSOR_OP_MATH = 1,    // cudnnMathType_t
     ECD_DNN_FMA_MATH = 3,          // no TF32
     ECD_DNN_DETERMINISTIC = 1,     // cudnnDeterminism_t
-    ECD_DNN_ALGORITHMS = 8,        // CUDNN_CONVOLUTION_FWD_ALGO_COUNT
+    ECD_DNN_IMPLICIT_GEMM = 0,     // cudnnConvolutionFwdAlgo_t
+    ECD_DNN_IMPLICIT_PRECOMP_GEMM = 1,
+    ECD_DNN_ALGORITHMS = 8, // CUDNN_CONVOLUTION_FWD_ALGO_COUNT
 };
 
 typedef struct ecd_dnn_handle ecd_dnn_handle;
