@@ -1,18 +1,31 @@
 // LayerNorm and RMSNorm with modulation, and rotary embedding with RMSNorm: a warp a row (or head), no shared memory.
 #include "kernels/cuda/device.cuh"
 
-enum { WARPS = 4, QUAD = 4 }; // of a block; neighbours that a lane takes at once
+enum { WARPS = 4, QUAD = 4, AT_ONCE = 6 }; // of a block; neighbours that a lane takes at once; reads in flight
 
 // Sum of (x - centre)^power over a row. Lanes take quads in turn, whatever the row's alignment, so the order is the same
 // for a row wherever it lies.
 static __device__ __forceinline__ float sum_row(const float *x, int64_t cols, float centre, bool squares, int lane)
 {
+    const bool whole = cols % QUAD == 0 && (uintptr_t)x % (QUAD * sizeof *x) == 0;
     float sum = 0;
-    for (int64_t c = (int64_t)lane * QUAD; c < cols; c += ECD_WARP * QUAD)
-        for (int64_t i = c; i < c + QUAD && i < cols; i++) {
-            float v = x[i] - centre;
-            sum = squares ? fmaf(v, v, sum) : sum + v;
+#pragma unroll 4
+    for (int64_t c = (int64_t)lane * QUAD; c < cols; c += ECD_WARP * QUAD) {
+        float quad[QUAD];
+        const int count = cols - c < QUAD ? (int)(cols - c) : QUAD;
+        if (whole) {
+            const float4 four = *(const float4 *)(x + c);
+            quad[0] = four.x, quad[1] = four.y, quad[2] = four.z, quad[3] = four.w;
+        } else {
+            for (int i = 0; i < QUAD; i++)
+                quad[i] = i < count ? x[c + i] : 0.0f;
         }
+        for (int i = 0; i < QUAD; i++) {
+            float v = quad[i] - centre;
+            if (i < count)
+                sum = squares ? fmaf(v, v, sum) : sum + v;
+        }
+    }
     return ecd_warp_sum(sum);
 }
 
@@ -26,17 +39,26 @@ template <typename Act> static __global__ void norm(ecd_norm op)
     float mean = op.rms ? 0.0f : sum_row(x, op.cols, 0, false, lane) / (float)op.cols;
     float inverse = 1.0f / sqrtf(sum_row(x, op.cols, mean, true, lane) / (float)op.cols + op.eps);
     int64_t modulation = op.group_rows ? row / op.group_rows * op.mod_stride : 0;
-    for (int64_t c = lane; c < op.cols; c += ECD_WARP) {
-        float v = (x[c] - mean) * inverse;
-        if (op.gamma)
-            v *= op.gamma[c];
-        if (op.beta)
-            v += op.beta[c];
-        if (op.scale)
-            v *= 1.0f + op.scale[modulation + c];
-        if (op.shift)
-            v += op.shift[modulation + c];
-        ecd_store((Act *)op.out, row * op.cols + c, v);
+    // Some at a time, all read before any is written: the reads then do not wait for each other.
+    for (int64_t first = lane; first < op.cols; first += AT_ONCE * ECD_WARP) {
+        float v[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            int64_t c = first + i * ECD_WARP < op.cols ? first + i * ECD_WARP : first;
+            v[i] = (x[c] - mean) * inverse;
+            if (op.gamma)
+                v[i] *= op.gamma[c];
+            if (op.beta)
+                v[i] += op.beta[c];
+            if (op.scale)
+                v[i] *= 1.0f + op.scale[modulation + c];
+            if (op.shift)
+                v[i] += op.shift[modulation + c];
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++)
+            if (first + i * ECD_WARP < op.cols)
+                ecd_store((Act *)op.out, row * op.cols + first + i * ECD_WARP, v[i]);
     }
 }
 

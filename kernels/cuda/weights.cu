@@ -15,7 +15,48 @@ template <typename Out> static __global__ void expand(ecd_weight w, int64_t out_
                   k < w.cols ? ecd_weight_value(w.dtype, w.data, row * w.cols + k) * scale : 0.0f);
 }
 
-// The same for the strip that models have: FP8 in whole strips, to BF16, aligned.
+enum { RUN = 16 }; // bytes of a thread
+
+// Four E4M3, in the order of memory, to BF16: times 2^120, as the decoder does it (ecf8_output.cuh).
+static __device__ __forceinline__ void widen_four(uint32_t x, uint32_t *out)
+{
+    const uint32_t pairs[2] = {__byte_perm(x, 0, 0x4140), __byte_perm(x, 0, 0x4342)};
+    const bool has_nan = (((x & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u) != 0;
+    for (int i = 0; i < 2; i++) {
+        uint32_t p = pairs[i];
+        out[i] = ecd_scale_bf16x2((p & 0x00800080u) << 8 | (p & 0x007f007fu) << 4, 0x7b807b80u);
+        if (has_nan)
+            out[i] = ecd_float_bf16(ecd_e4m3_float(p & 0xffu)) | (uint32_t)ecd_float_bf16(ecd_e4m3_float(p >> 16)) << 16;
+    }
+}
+
+// E4M3 without block scales in one run, wherever it begins: a file's tensors lie on the device as they lie in the file.
+static __global__ void widen(const uint8_t *in, int64_t count, ecd_bf16_bits *out)
+{
+    int64_t first = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
+    if (first + 2 * RUN > count) { // a word more is read below
+        for (int64_t i = first; i < first + RUN && i < count; i++)
+            out[i] = ecd_float_bf16(ecd_e4m3_float(in[i]));
+        return;
+    }
+    const uint32_t shift = (uint32_t)((uintptr_t)(in + first) % 4) * 8;
+    const uint32_t *from = (const uint32_t *)(in + first - shift / 8);
+    uint32_t words[RUN / 4 + 1], wide[RUN / 2];
+    if ((uintptr_t)from % 16 == 0) {
+        const uint4 four = *(const uint4 *)from;
+        words[0] = four.x, words[1] = four.y, words[2] = four.z, words[3] = four.w;
+    } else {
+        for (int i = 0; i < RUN / 4; i++)
+            words[i] = from[i];
+    }
+    words[RUN / 4] = shift ? from[RUN / 4] : 0;
+    for (int i = 0; i < RUN / 4; i++)
+        widen_four(shift ? words[i] >> shift | words[i + 1] << (32 - shift) : words[i], wide + 2 * i);
+    for (int i = 0; i < 2; i++)
+        ((uint4 *)(out + first))[i] = make_uint4(wide[4 * i], wide[4 * i + 1], wide[4 * i + 2], wide[4 * i + 3]);
+}
+
+// The same for FP8 in whole strips, to BF16, aligned.
 static __global__ void expand_fp8(ecd_weight w, ecd_bf16_bits *out)
 {
     int64_t row = blockIdx.y, first = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * STRIP;
@@ -57,6 +98,13 @@ const char *ecd_cuda_launch_expand(ecd_cuda_stream *stream, bool narrow, const e
 {
     const int64_t most = MAX_ROWS / ECD_SCALE_BLOCK_SIZE * ECD_SCALE_BLOCK_SIZE;
     const char *error = NULL;
+    if (narrow && w->dtype == ECD_E4M3 && w->scale_kind != ECD_SCALE_BLOCK && out_stride == w->cols &&
+        (uintptr_t)out % 16 == 0) {
+        int64_t count = w->rows * w->cols;
+        ECD_RUN(widen, ecd_cover(ecd_cover(count, RUN), ECD_BLOCK), ECD_BLOCK, 0, stream, (const uint8_t *)w->data, count,
+                (ecd_bf16_bits *)out);
+        return ecd_launch_error();
+    }
     for (int64_t row = 0; !error && row < w->rows; row += most) {
         ecd_weight p = piece_of(w, row, w->rows - row < most ? w->rows - row : most, element_bytes(w->dtype));
         dim3 grid(ecd_cover(ecd_cover(out_stride, STRIP), ECD_BLOCK), (unsigned)p.rows);

@@ -107,6 +107,11 @@ static void check_conv(ecd_check *check)
         {.shape = {16, 20, 3, 2, 0, 1}, .height = 10, .width = 12},
         {.shape = {19, 35, 1, 1, 0, 0}, .height = 7, .width = 7},
         {.shape = {8, 3, 3, 1, 1, 1}, .height = 1, .width = 1},
+        {.shape = {16, 8, 3, 1, 1, 1}, .height = 4, .width = 3},
+        {.shape = {8, 8, 3, 1, 1, 1}, .height = 4, .width = 3, .residual = true},
+        {.shape = {8, 8, 3, 1, 1, 1}, .height = 4, .width = 3, .upsample = true},
+        {.shape = {8, 4, 1, 1, 0, 0}, .height = 8, .width = 6},
+        {.shape = {4, 3, 3, 1, 1, 1}, .height = 8, .width = 6},
     };
     static const conv_case views[] = {
         {.shape = {24, 18, 3, 1, 1, 1}, .height = 21, .width = 19, .x_gap = 5, .out_gap = 18, .cut = 9},
