@@ -48,7 +48,7 @@ else
         wait "$process"
     done
     run_preset release
-    run_preset asan -L '^(unit|fuzz|cli|oom)$' -E '^(cli_levels|cli_same|test_golden)$'
+    run_preset asan -L '^(unit|fuzz|cli|oom)$' -E '^(cli_levels|cli_same|cli_tile|test_golden)$'
     run_preset tsan -R 'store|thread'
     tests/lint/report_format.sh .
 fi
