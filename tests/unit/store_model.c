@@ -12,7 +12,7 @@
 
 static const ecd_tensor_spec specs[] = {
     {.name = "a.weight", .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {ROWS, COLS}},
-    {.name = "b.weight", .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {ROWS, COLS16}},
+    {.name = "b.weight", .kind = ECD_SPEC_MATRIX, .dims = 2, .shape = {ROWS, COLS16}, .share = 0.25},
     {.name = "b.bias", .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {ROWS}},
     {.name = "c.bias", .kind = ECD_SPEC_VECTOR, .dims = 1, .shape = {ROWS}, .optional = true},
 };

@@ -394,12 +394,22 @@ static void file_of_rates(void **state)
     report_of(m->coded, options);
 }
 
+// A quarter of the rows meets each block's second matrix; its bias counts as a column.
+static void products_of_a_pass(void **state)
+{
+    const model *m = *state;
+    const ecd_store_options options = options_of(1 << 30);
+    const double expected = (double)options.rows * BLOCKS * (ROWS * COLS + ROWS * COLS16 * 0.25 + ROWS);
+    assert_true(report_of(m->coded, options).plan.products == expected);
+    assert_true(report_of(m->raw, options).plan.products == expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_budget),           cmocka_unit_test(decodes_once),
         cmocka_unit_test(raw_of_coded),           cmocka_unit_test(aside),
-        cmocka_unit_test(too_many_held),
+        cmocka_unit_test(too_many_held),          cmocka_unit_test(products_of_a_pass),
         cmocka_unit_test(spoilt_files),           cmocka_unit_test(failing_disk),
         cmocka_unit_test(changed_before_opening), cmocka_unit_test(file_of_rates),
     };
