@@ -73,6 +73,9 @@ foreach(folder LIBDIR INCLUDEDIR)
 endforeach()
 list(JOIN ecdit_libraries " " pc_libraries)
 list(JOIN ecdit_modules " " pc_modules)
+# As shared libraries, which Requires.private would not have: with --static it also names what they were made with (libzip: bz2, ssl).
+execute_process(COMMAND ${PKG_CONFIG_EXECUTABLE} --libs ${ecdit_modules} OUTPUT_VARIABLE pc_shared
+    OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 configure_file(ecdit.pc.in ecdit.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ecdit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT libecdit)
 
