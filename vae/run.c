@@ -161,7 +161,7 @@ static size_t overlapped_bytes(const rows *r, bool high)
 // A device's library computes each shape in a way of its own: there bands follow from the picture's size alone.
 static int64_t band_rows(const ecd_vae_run *run, int64_t height, int64_t width)
 {
-    if (run->be->ops->decode_prepare)
+    if (run->be->ops->device_memory)
         return width < DEVICE_PIXELS / 2 ? DEVICE_PIXELS / width / 2 * 2 : 2;
     int64_t band = height / BANDS, threads = ROWS_A_THREAD * run->be->threads;
     band = band > BAND_ROWS ? band : BAND_ROWS;

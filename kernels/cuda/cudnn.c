@@ -186,8 +186,8 @@ static int time_candidates(search *s, int count)
     return fastest;
 }
 
-// Whether it sums the products themselves: Winograd's and Fourier's transforms lose digits (on an H200 more than 1e-4 of a
-// VAE's f32 picture), and are taken only where a shape has nothing else.
+// Whether it sums the products themselves: Winograd's and Fourier's transforms round more, and are taken only where a shape
+// has nothing else.
 static bool is_exact(const ecd_dnn_performance *found)
 {
     return found->algorithm == ECD_DNN_IMPLICIT_GEMM || found->algorithm == ECD_DNN_IMPLICIT_PRECOMP_GEMM;

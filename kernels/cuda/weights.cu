@@ -56,7 +56,7 @@ static __global__ void widen(const uint8_t *in, int64_t count, ecd_bf16_bits *ou
         ((uint4 *)(out + first))[i] = make_uint4(wide[4 * i], wide[4 * i + 1], wide[4 * i + 2], wide[4 * i + 3]);
 }
 
-// The same for FP8 in whole strips, to BF16, aligned.
+// What widen leaves, E5M2 and block scales, in whole strips to BF16, aligned.
 static __global__ void expand_fp8(ecd_weight w, ecd_bf16_bits *out)
 {
     int64_t row = blockIdx.y, first = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * STRIP;

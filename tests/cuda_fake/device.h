@@ -6,6 +6,7 @@
 #include "tests/cuda_emu/emu.h"
 #include "tests/cuda_fake/fake.h"
 #include "kernels/cuda/cuda.h"
+#include "tests/unit/reference.h"
 
 #if defined(ECD_CUDA_EMULATED)
 static const bool emulated = true;
@@ -20,5 +21,18 @@ static const ecd_cuda_libraries device_libraries = {0};
 #define emu_clear() ((void)0)
 #define emu_counted() ((emu_counts){0})
 #endif
+
+// Closes a backend that has had no failure, and expects that nothing is left of it.
+static inline void close_cuda(ecd_backend *be)
+{
+    ecd_diag diag = {0};
+    expect_ok(ecd_backend_check(be, &diag), &diag);
+    if (ecd_fake_error())
+        fail_msg("%s", ecd_fake_error());
+    ecd_backend_close(be);
+    assert_int_equal(emu_counted().allocations, 0);
+    assert_int_equal(emu_counted().objects, 0);
+    assert_int_equal(ecd_fake_counted().objects, 0);
+}
 
 #endif

@@ -1,7 +1,5 @@
 // Compute type fp8, on the emulator and on a device: what is multiplied in FP8 and what is not, how activations are quantised, that a picture's
 // bits stay its own, how far pictures move, and who refuses it.
-#include "tests/unit/reference.h"
-
 #include <string.h>
 
 #include "dit/pipeline/pipeline.h"
@@ -24,16 +22,6 @@ static ecd_backend *open_backend(const char *name, ecd_compute compute)
     ecd_fake_clear();
     expect_ok(try_open(name, compute, &be, &diag), &diag);
     return be;
-}
-
-static void close_backend(ecd_backend *be)
-{
-    ecd_diag diag = {0};
-    expect_ok(ecd_backend_check(be, &diag), &diag);
-    if (ecd_fake_error())
-        fail_msg("%s", ecd_fake_error());
-    ecd_backend_close(be);
-    assert_int_equal(emu_counted().allocations, 0);
 }
 
 #if defined(ECD_CUDA_EMULATED)
@@ -61,10 +49,10 @@ static void test_refused(void **state)
     assert_int_equal(be->compute, ECD_COMPUTE_FP8);
     assert_int_equal(be->act_bytes, 2);
     assert_non_null(strstr(be->detail, ", fp8"));
-    close_backend(be);
+    close_cuda(be);
     be = open_backend("cuda", ECD_COMPUTE_AUTO);
     assert_int_equal(be->compute, ECD_COMPUTE_BF16); // never by itself
-    close_backend(be);
+    close_cuda(be);
 }
 
 #endif
@@ -130,7 +118,7 @@ static void test_quantised(void **state)
         quantize(be, x, 2, 16, 16, out, &scale);
         assert_true(!isfinite(scale) && out[20] % 128 == 127);
     }
-    close_backend(be);
+    close_cuda(be);
 }
 
 // ---- products
@@ -203,7 +191,7 @@ static void test_products(void **state)
         assert_true(!emulated || ecd_fake_counted().fp8_products == (cases[i].in_fp8 ? 2 : 0));
         multiply(be, &p, true, again);
         assert_memory_equal(got, again, (size_t)(2 * ROWS * p.w.rows) * sizeof *got);
-        close_backend(be);
+        close_cuda(be);
         double error = 0, size = 0;
         for (int64_t r = 0; r < 2 * ROWS; r++)
             for (int64_t n = 0; n < p.w.rows; n++) {
@@ -254,7 +242,7 @@ static void draw(const char *model, const char *backend, ecd_compute compute, ec
     expect_ok(ecd_pipeline_draw(p, &request, &diag), &diag);
     ecd_pipeline_close(p);
     assert_true(!emulated || (ecd_fake_counted().fp8_products > 0) == (compute == ECD_COMPUTE_FP8));
-    close_backend(be);
+    close_cuda(be);
 }
 
 static double mean_difference(const picture *a, const picture *b, int *largest)

@@ -1,7 +1,5 @@
 // Sequences of operations as graphs: the bytes of single launches, and what makes a graph, drops or refuses it. On the emulator,
 // and on a device.
-#include "tests/unit/reference.h"
-
 #include <string.h>
 
 #include "dit/pipeline/pipeline.h"
@@ -26,18 +24,6 @@ static ecd_backend *open_cuda(ecd_compute compute)
     const ecd_backend_options options = {.name = "cuda", .compute = compute, .threads = 1};
     expect_ok(ecd_cuda_open_with(&options, &device_libraries, &be, &diag), &diag);
     return be;
-}
-
-static void close_cuda(ecd_backend *be)
-{
-    ecd_diag diag = {0};
-    expect_ok(ecd_backend_check(be, &diag), &diag);
-    if (ecd_fake_error())
-        fail_msg("%s", ecd_fake_error());
-    ecd_backend_close(be);
-    assert_int_equal(emu_counted().allocations, 0);
-    assert_int_equal(emu_counted().objects, 0);
-    assert_int_equal(ecd_fake_counted().objects, 0);
 }
 
 // ---- operations
