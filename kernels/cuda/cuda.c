@@ -89,7 +89,8 @@ void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes)
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
     if (!ecd_backend_ok(be))
         return NULL;
-    if (size_bytes > cuda->scratch_bytes) {
+    if (size_bytes > cuda->scratch_bytes || !cuda->scratch) {
+        size_bytes = size_bytes ? size_bytes : 1; // NULL says failed
         if (ecd_cuda_sequence_captures(be)) {
             ecd_backend_fail(be, ECD_RESOURCE, "backend cuda: %zu bytes of scratch within a graph", size_bytes);
             return NULL;

@@ -69,7 +69,7 @@ ecd_cuda_stream *ecd_cuda_stream_of(ecd_backend *be);
 // Keeps a launch's failure; text NULL is none. Returns whether it went well.
 bool ecd_cuda_done(ecd_backend *be, const char *what, const char *error);
 
-// The scratch, at least size_bytes large, aligned to 256; NULL after keeping a failure.
+// The scratch, at least size_bytes (which may be 0) large, aligned to 256; NULL after keeping a failure and only then.
 void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes);
 
 // Pieces of scratch are laid out by adding these up.

@@ -47,7 +47,7 @@ ECD_FAKE_API int cudnnConvolutionForward(ecd_dnn_handle *h, const void *alpha, e
                                          void *y);
 
 enum { OK = ECD_DNN_SUCCESS, BAD = ECD_DNN_BAD_PARAM, NO = ECD_DNN_NOT_SUPPORTED, ALLOC_FAILED = 1003, ALIGN = 16 };
-enum { ALGORITHM = 1, FASTER = 0, WORKSPACE = 4096 }; // implicit precomputed GEMM, implicit GEMM
+enum { ALGORITHM = 1, FASTER = 0, WORKSPACE = 4096, SMALL = 16 }; // implicit precomputed GEMM, implicit GEMM; pixels
 static const double run_ms[] = {[ALGORITHM] = 2, [FASTER] = 1};
 
 static int make(void **out, size_t bytes)
@@ -171,6 +171,12 @@ static bool fits(const ecd_dnn_handle *h, const ecd_dnn_tensor *x, const ecd_dnn
                            "cuDNN: %dx%d to %dx%d", x->w, x->h, y->w, y->h);
 }
 
+// As the library: the one that computes nothing in advance takes none, and none is needed for a few pixels.
+static size_t workspace_of(int algorithm, const ecd_dnn_tensor *y)
+{
+    return algorithm == ALGORITHM && y->h * y->w >= SMALL ? WORKSPACE : 0;
+}
+
 int cudnnGetConvolutionForwardAlgorithm_v7(ecd_dnn_handle *h, ecd_dnn_tensor *x, ecd_dnn_filter *w, ecd_dnn_conv *c,
                                            ecd_dnn_tensor *y, int wanted, int *found, ecd_dnn_performance *out)
 {
@@ -183,10 +189,10 @@ int cudnnGetConvolutionForwardAlgorithm_v7(ecd_dnn_handle *h, ecd_dnn_tensor *x,
     // One that is not supported, one that is not deterministic, then two to take.
     out[0] = (ecd_dnn_performance){.algorithm = 6, .status = NO, .determinism = ECD_DNN_DETERMINISTIC};
     out[1] = (ecd_dnn_performance){.algorithm = 2, .status = OK, .determinism = 0};
-    out[2] = (ecd_dnn_performance){
-        .algorithm = ALGORITHM, .status = OK, .determinism = ECD_DNN_DETERMINISTIC, .workspace_bytes = WORKSPACE};
-    out[3] = (ecd_dnn_performance){
-        .algorithm = FASTER, .status = OK, .determinism = ECD_DNN_DETERMINISTIC, .workspace_bytes = WORKSPACE};
+    out[2] = (ecd_dnn_performance){.algorithm = ALGORITHM, .status = OK, .determinism = ECD_DNN_DETERMINISTIC};
+    out[3] = (ecd_dnn_performance){.algorithm = FASTER, .status = OK, .determinism = ECD_DNN_DETERMINISTIC};
+    for (int i = 2; i < 4; i++)
+        out[i].workspace_bytes = workspace_of(out[i].algorithm, y);
     *found = 4;
     return OK;
 }
@@ -194,7 +200,7 @@ int cudnnGetConvolutionForwardAlgorithm_v7(ecd_dnn_handle *h, ecd_dnn_tensor *x,
 int cudnnGetConvolutionForwardWorkspaceSize(ecd_dnn_handle *h, ecd_dnn_tensor *x, ecd_dnn_filter *w, ecd_dnn_conv *c,
                                             ecd_dnn_tensor *y, int algorithm, size_t *bytes)
 {
-    *bytes = WORKSPACE;
+    *bytes = workspace_of(algorithm, y);
     if (algorithm != ALGORITHM && algorithm != FASTER)
         return NO;
     return done(fits(h, x, w, c, y));
@@ -267,9 +273,9 @@ int cudnnConvolutionForward(ecd_dnn_handle *h, const void *alpha, ecd_dnn_tensor
     if (!fits(h, xt, wt, c, yt) || !there("the input", x, bytes_of(xt->type, xt->n, xt->h, xt->w, xt->c)) ||
         !there("the filter", w, bytes_of(wt->type, wt->k, wt->h, wt->w, wt->c)) ||
         !there("the output", y, bytes_of(yt->type, yt->n, yt->h, yt->w, yt->c)) ||
-        !ecd_fake_expect((algorithm == ALGORITHM || algorithm == FASTER) && workspace_bytes >= WORKSPACE, "cuDNN: algorithm %d, workspace %zu",
-                         algorithm, workspace_bytes) ||
-        !there("the workspace", workspace, workspace_bytes) ||
+        !ecd_fake_expect((algorithm == ALGORITHM || algorithm == FASTER) && workspace_bytes >= workspace_of(algorithm, yt),
+                         "cuDNN: algorithm %d, workspace %zu", algorithm, workspace_bytes) ||
+        (workspace_bytes && !there("the workspace", workspace, workspace_bytes)) ||
         !ecd_fake_expect(*one == 1 && *zero == 0, "cuDNN: alpha and beta"))
         return BAD;
     ecd_fake_take(run_ms[algorithm]);
