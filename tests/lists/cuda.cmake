@@ -80,8 +80,10 @@ if(TARGET ecd_cuda_emu)
     target_include_directories(cuda_bandwidth_emulated PRIVATE ${PROJECT_SOURCE_DIR})
     target_link_libraries(cuda_bandwidth_emulated PRIVATE ecd_weights)
     ecd_cuda_program(cuda_bandwidth_emulated ecd_cuda_kernels_unchecked)
-    add_test(NAME cuda_bandwidth_runs COMMAND cuda_bandwidth_emulated 1 1)
+    add_test(NAME cuda_bandwidth_runs COMMAND cuda_bandwidth_emulated 1 1 1)
     set_tests_properties(cuda_bandwidth_runs PROPERTIES LABELS unit)
+    add_executable(cuda_decode_emulated EXCLUDE_FROM_ALL bench/cuda_decode.c bench/weights_like.c)
+    ecd_cuda_program(cuda_decode_emulated ecd_cuda_kernels_unchecked)
 
     # Tests of the cpu backend, with the emulated device in its place (cuda_fake/backend.c).
     function(ecd_test_on_cuda name)
