@@ -24,11 +24,12 @@ struct ecd_decode_plan {
     group *groups;
     int *numbers; // the containers' among the parts, then the groups'
     int containers, group_count;
-    void *memory; // device: parts that are not elsewhere, then image, then status of the plan and of each group
+    void *memory; // device: parts that are not elsewhere, stops, then image, then status of the plan and of each group
     const void *image;
     uint32_t *status, *host_status;
     cudaEvent_t done;
     size_t size_bytes;
+    bool noted; // the stops of its pieces, by a launch that found no fault
 };
 
 // The event that says when the second stream may begin, made at the first plan.
@@ -58,7 +59,7 @@ typedef struct opened {
     ecf8_view *views;
     ecd_ecf8_part *parts;
     int count, groups;
-    size_t copied_bytes, image_bytes; // copied: of all parts that are not elsewhere
+    size_t copied_bytes, stops_bytes, image_bytes; // copied: of all parts that are not elsewhere
 } opened;
 
 static void close_parts(opened *o)
@@ -67,14 +68,29 @@ static void close_parts(opened *o)
     free(o->parts);
 }
 
+// Cuts what stays on the device into pieces, where its tiles are too few. What is sent for each use comes more slowly than it is
+// decoded.
+static void cut(const ecd_backend *be, opened *o)
+{
+    uint64_t tiles = 0;
+    for (int i = 0; i < o->count; i++)
+        tiles += o->parts[i].tile_count;
+    for (int i = 0; i < o->count; i++) {
+        o->parts[i].piece_groups = ecd_ecf8_piece_groups(o->parts[i].view, tiles, ((const ecd_cuda_backend *)be)->decode_blocks);
+        o->stops_bytes += ecd_decode_rounded(ecd_ecf8_stops_bytes(&o->parts[i]));
+    }
+}
+
 static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, bool there, opened *o)
 {
+    bool stays = !there;
     *o = (opened){.views = calloc((size_t)count + 1, sizeof *o->views), .parts = calloc((size_t)count + 1, sizeof *o->parts)};
     if (!o->views || !o->parts) {
         ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
         return false;
     }
     for (int i = 0; i < count; i++) {
+        stays = stays && !from[i].there;
         if (!there && !from[i].there)
             o->copied_bytes += ecd_decode_part_bytes(&from[i]);
         if (from[i].group) {
@@ -90,6 +106,8 @@ static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, 
                                                .out_bytes_at = from[i].out_offset_bytes,
                                                .at_once = ecd_cuda_of(be)->decode_blocks};
     }
+    if (stays)
+        cut(be, o);
     o->image_bytes = o->count ? ecd_ecf8_plan_bytes(o->parts, (uint32_t)o->count) : 0;
     if (o->count && !o->image_bytes)
         ecd_backend_fail(be, ECD_DATA, "decoding: containers of too many tiles");
@@ -99,7 +117,7 @@ static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, 
 // A block's status words are fewer than the bytes of its entry in the image.
 static size_t plan_bytes(const opened *o)
 {
-    return o->copied_bytes + 2 * ecd_decode_rounded(o->image_bytes) +
+    return o->copied_bytes + o->stops_bytes + 2 * ecd_decode_rounded(o->image_bytes) +
            ecd_decode_rounded((size_t)(o->groups + 1) * sizeof(uint32_t));
 }
 
@@ -164,6 +182,10 @@ static bool fill(ecd_backend *be, ecd_decode_plan *p, const ecd_decode_part *fro
             o->parts[p->containers++].device_blob = there;
         }
     }
+    for (int i = 0; p->memory && i < o->count; i++) {
+        o->parts[i].stops = at;
+        at += ecd_decode_rounded(ecd_ecf8_stops_bytes(&o->parts[i]));
+    }
     p->plan.status_count = 1;
     if (!p->memory || (o->count && !make_image(be, p, o, at)))
         return false;
@@ -217,12 +239,19 @@ void ecd_cuda_decode_free(ecd_backend *be, ecd_decode_plan *p)
 
 // ---- using it
 
+static cudaError_t decode_containers(const ecd_decode_plan *p, void *out, bool verify, cudaStream_t stream)
+{
+    if (p->noted && !verify && p->plan.piece_block_count)
+        return (cudaError_t)ecd_ecf8_decode_pieces(&p->plan, p->image, out, p->status, stream);
+    return (cudaError_t)ecd_ecf8_decode(&p->plan, p->image, out, p->status, verify, stream);
+}
+
 static cudaError_t launch(const ecd_decode_plan *p, void *out, bool verify, cudaStream_t stream)
 {
     uint32_t *group_status = p->status + p->plan.status_count;
     cudaError_t error = cudaMemsetAsync(p->status, 0, sizeof *p->status, stream);
     if (!error && p->containers)
-        error = (cudaError_t)ecd_ecf8_decode(&p->plan, p->image, out, p->status, verify, stream);
+        error = decode_containers(p, out, verify, stream);
     if (!error && p->group_count)
         error = cudaMemsetAsync(group_status, 0, (size_t)p->group_count * sizeof *group_status, stream);
     for (int i = 0; !error && i < p->group_count; i++)
@@ -260,7 +289,9 @@ int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *p, void *out, bool verify)
         !ecd_cuda_went(be, "decoding", launch(p, out, verify, stream)) ||
         !ecd_cuda_went(be, "ordering streams", cudaEventRecord(p->done, stream)))
         return -1;
-    return verify ? fault_of(be, p, stream) : -1;
+    int fault = verify ? fault_of(be, p, stream) : -1;
+    p->noted |= verify && fault < 0 && ecd_backend_ok(be);
+    return fault;
 }
 
 void ecd_cuda_decode_join(ecd_backend *be, ecd_decode_plan *p)

@@ -1,4 +1,5 @@
-// The decoding kernel: blocks of twelve warps, a tile each, by the image of a plan; one launch for all kinds of containers.
+// The decoding kernel: blocks of twelve warps, a tile or a piece of one each, by the image of a plan; one launch for all kinds of
+// containers.
 #include "kernels/cuda/ecf8_checksum.cuh"
 #include "kernels/cuda/ecf8_tile.cuh"
 
@@ -28,7 +29,7 @@ static __device__ __forceinline__ void decode_chunk(ecd_ecf8_warp &w, ecd_ecf8_p
         ecd_ecf8_mend_nan((uint16_t *)to, groups, 4);
 }
 
-// Puts a tile's too rare symbols right, lanes by turns. Returns false where one stands on another symbol than code 0's.
+// Puts the too rare symbols of a tile or piece right, lanes by turns. Returns false where one stands on another symbol than code 0's.
 // `moved`: is added what the lane's changes are at the tile's end, for the checksum.
 template <bool halves, bool checksums>
 static __device__ bool patch_tile(const ecd_ecf8_job &j, uint32_t lane, uint32_t fill, uint32_t &moved)
@@ -38,8 +39,8 @@ static __device__ bool patch_tile(const ecd_ecf8_job &j, uint32_t lane, uint32_t
     bool good = true;
     for (uint32_t i = j.patch_begin + lane; i < j.patch_end; i += 32) {
         const uint8_t *patch = t->patches + (uint64_t)i * 3;
-        const uint32_t place = (patch[0] | (uint32_t)patch[1] << 8) * per_code;
-        for (uint32_t k = 0; k < per_code && place + k < end; k++) {
+        const uint32_t place = (patch[0] | (uint32_t)patch[1] << 8) * per_code - j.in_tile; // those before are far behind the end
+        for (uint32_t k = 0; k < per_code && place < end && place + k < end; k++) {
             const uint32_t at = place + k, shift = per_code == 2 ? 4 * k : 0, bits = per_code == 2 ? 15 : 255;
             const uint32_t was = ecd_ecf8_own_weight(t, fill >> shift & bits, j.first + at);
             const uint32_t is = ecd_ecf8_own_weight(t, patch[2] >> shift & bits, j.first + at);
@@ -61,6 +62,21 @@ static __device__ bool patch_tile(const ecd_ecf8_job &j, uint32_t lane, uint32_t
     return __all_sync(ECD_ALL_LANES, good);
 }
 
+// Notes the stop where so many of the tile's groups are done, if a piece ends there. The warp decodes a whole tile.
+static __device__ __forceinline__ void note_stop(const ecd_ecf8_work &k, const ecd_ecf8_warp &w, uint32_t groups)
+{
+    const ecd_ecf8_block *block = k.blocks + blockIdx.x;
+    const ecd_ecf8_tensor *t = k.tensors + block->tensor;
+    if (!t->stops || !groups || groups % t->piece_groups)
+        return;
+    const uint32_t lane = threadIdx.x % 32, tile = block->tiles[ecd_ecf8_warp_number()];
+    uint32_t *stop = ecd_ecf8_stop_behind(t, tile, groups / t->piece_groups - 1);
+    const ecd_ecf8_job j = ecd_ecf8_find_tile(k, false);
+    stop[lane] = ecd_ecf8_lane_state(w, t->code_bits);
+    if (lane == 0)
+        stop[ECD_ECF8_STOP_WORDS - 1] = (uint32_t)(ecd_ecf8_words_taken(w, t->words) - (int64_t)j.words_begin) / 2;
+}
+
 template <int way, bool checksums>
 static __device__ __forceinline__ uint32_t decode_coded(const ecd_ecf8_work &k, ecd_ecf8_warp &w, const ecd_ecf8_codes *codes,
                                                         const uint32_t *checksum_table)
@@ -73,20 +89,23 @@ static __device__ __forceinline__ uint32_t decode_coded(const ecd_ecf8_work &k, 
     uint32_t twice, plane[ECD_ECF8_CHUNK_STEPS / 2];
     {
         const ecd_ecf8_job j = ecd_ecf8_find_tile(k, ecd_ecf8_has_halves(way));
-        ecd_ecf8_begin(w, j.tensor->words, j.words_begin, j.words_end, j.tensor->code_bits);
+        ecd_ecf8_begin(w, j.tensor->words, j.words_begin, j.words_end, j.tensor->code_bits,
+                       j.stop ? j.stop[threadIdx.x % 32] : 0);
         ecd_ecf8_open_plane<way>(p, j.tensor->plane, j.first / ECF8_GROUP, j.tensor->plane_mask,
                                  j.tensor->to_bf16 && j.tensor->dtype == ECF8_F16);
         to = j.out + threadIdx.x % 32 * (out_stride / 32);
         const uint32_t whole = __shfl_sync(ECD_ALL_LANES, j.weights / ECF8_GROUP / chunk_groups, 0);
-        twice = whole ? (whole - 1) / 2 : 0;
+        twice = __shfl_sync(ECD_ALL_LANES, j.ends_tile ? (whole ? (whole - 1) / 2 : 0) : whole / 2, 0);
     }
 
-    // Two chunks at a time, as long as a whole one follows, of whose plane the words can be fetched ahead.
+    // Two chunks at a time, as long as a whole one follows in the tile, of whose plane the words can be fetched ahead.
 #pragma unroll
     for (uint32_t g = 0; g < chunk_groups; g++)
         plane[g] = twice ? ecd_ecf8_load_plane<way>(p, g) : 0;
 #pragma unroll 1
     for (uint32_t n = twice; n; n--) {
+        if (checksums)
+            note_stop(k, w, 2 * (twice - n) * chunk_groups);
 #pragma unroll
         for (uint32_t i = 0; i < 2; i++) {
             decode_chunk<way, checksums>(w, p, plane, to, sum);
@@ -100,6 +119,8 @@ static __device__ __forceinline__ uint32_t decode_coded(const ecd_ecf8_work &k, 
 #pragma unroll 1
     for (uint32_t g = 2 * twice * chunk_groups; g < groups; g++) {
         uint32_t e[4], x, y = 0;
+        if (checksums)
+            note_stop(k, w, g);
         ecd_ecf8_look_after_ring(w);
         ecd_ecf8_2_steps(w, e);
         if (!ecd_ecf8_has_pairs(way))
@@ -115,7 +136,7 @@ static __device__ __forceinline__ uint32_t decode_coded(const ecd_ecf8_work &k, 
             ecd_ecf8_add_group(sum, lane, x, y);
     }
     ecd_ecf8_let_arrive(w);
-    if (!ecd_ecf8_ends_well(w, j.tensor->words, j.words_end, j.tensor->code_bits))
+    if (!ecd_ecf8_ends_well(w, j.tensor->words, j.words_end, j.tensor->code_bits, j.ends_tile))
         return ECF8_ERR_STREAM;
     uint32_t moved = 0;
     if (j.patch_begin != j.patch_end) {
@@ -215,7 +236,7 @@ static __device__ __forceinline__ void plain_block(const ecd_ecf8_work &k, uint3
 // Which way a block goes hangs on its number and on what the kernel was called with, nothing else, so that the compiler
 // knows it to be the same in a whole warp (ecd_ecf8_warp_number).
 template <bool bf16, bool checksums>
-static __global__ void __launch_bounds__(ECD_ECF8_THREADS, checksums ? 1 : ECD_ECF8_BLOCKS_OF_SM)
+static __global__ void __launch_bounds__(ECD_ECF8_THREADS, checksums ? 2 : ECD_ECF8_BLOCKS_OF_SM)
     decode_kernel(const __grid_constant__ ecd_ecf8_work k)
 {
     __shared__ ecd_ecf8_codes codes;
@@ -233,7 +254,8 @@ static __global__ void __launch_bounds__(ECD_ECF8_THREADS, checksums ? 1 : ECD_E
 
 // ---------------------------------------------------------------- the launch
 
-// Blocks first .. first + count - 1 of the image, whose runs end where `k` says, counted from the first.
+// Blocks first .. first + count - 1 of the image, whose runs end where `k` says, counted from the first. `k.status` is the
+// first's.
 static int launch(const ecd_ecf8_plan *plan, ecd_ecf8_work k, uint32_t first, uint32_t count, int checksums, void *stream)
 {
     const bool bf16 = plan->form == ECF8_FORM_BF16;
@@ -248,7 +270,6 @@ static int launch(const ecd_ecf8_plan *plan, ecd_ecf8_work k, uint32_t first, ui
     if (error)
         return error;
     k.blocks += first;
-    k.status += (uint64_t)first * ECD_ECF8_WARPS;
     ECD_LAUNCH(kernel, count, ECD_ECF8_THREADS, ECD_ECF8_SHARED_BYTES, (cudaStream_t)stream, k);
     return cudaGetLastError();
 }
@@ -261,6 +282,14 @@ int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uin
     return launch(plan, k, 0, plan->block_count, checksums, stream);
 }
 
+int ecd_ecf8_decode_pieces(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, void *stream)
+{
+    ecd_ecf8_work k = ecd_ecf8_work_of(plan, image, out, status);
+    for (uint32_t run = 0, end = 0; run < ECD_ECF8_RUNS; run++)
+        k.end[run] = end += plan->piece_run_blocks[run];
+    return launch(plan, k, plan->block_count, plan->piece_block_count, 0, stream);
+}
+
 int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
                          int checksums, void *stream)
 {
@@ -268,5 +297,6 @@ int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t 
     ecd_ecf8_work k = ecd_ecf8_work_of(plan, image, out, status);
     for (uint32_t run = t->run; run < ECD_ECF8_RUNS; run++)
         k.end[run] = t->block_count;
+    k.status += (uint64_t)t->first_block * ECD_ECF8_WARPS;
     return launch(plan, k, t->first_block, t->block_count, checksums, stream);
 }

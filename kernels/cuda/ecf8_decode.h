@@ -6,7 +6,13 @@
 //     ecd_ecf8_decode(...)                                      as often as the weights are needed
 //
 // A warp decodes a tile, twelve warps of a block share a table. Nothing is allocated, nothing waits: the calls put kernels
-// into a stream. A damaged stream never makes a kernel read or write outside what it was given; each tile gets a status
+// into a stream.
+//
+// A tile is one warp's chain of steps, whose time is the least that a launch takes. Where tiles are too few to hide it they are
+// cut into pieces for more warps: a launch with checksums, which reads each tile from its beginning, notes where the lanes stand
+// behind each piece (its stop), and ecd_ecf8_decode_pieces begins there. Nothing of it is in the file.
+//
+// A damaged stream never makes a kernel read or write outside what it was given; each tile gets a status
 // (ECF8_OK, ECF8_ERR_STREAM, ECF8_ERR_PATCH, and with checksums ECF8_ERR_DATA_CHECKSUM).
 #ifndef ECD_KERNELS_CUDA_ECF8_DECODE_H
 #define ECD_KERNELS_CUDA_ECF8_DECODE_H
@@ -38,6 +44,8 @@ typedef struct ecd_ecf8_part {
     // Blocks of threads that the device holds at once, ECD_ECF8_BLOCKS_OF_SM of each multiprocessor: where the tiles that are
     // decoded together do not fill them, each gets fewer than ECD_ECF8_WARPS. 0: full blocks.
     uint32_t at_once;
+    uint32_t piece_groups; // groups of a piece, a multiple of 8; 0: tiles are not cut
+    void *stops;           // of pieces: device memory of ecd_ecf8_stops_bytes, aligned to 4
 } ecd_ecf8_part;
 
 // Tiles that a part can name: those of the container; constants have some too.
@@ -47,6 +55,10 @@ uint32_t ecd_ecf8_tile_weights(const ecf8_view *view);
 // How many tiles from first_tile on decode to at most `most_bytes` (at least one, if there is one): a part small enough that the
 // product finds it in the level-2 cache.
 uint64_t ecd_ecf8_tiles_within(const ecf8_view *view, ecf8_form form, uint64_t first_tile, uint64_t most_bytes);
+
+// How many groups its pieces are to have, for so many tiles decoded together with it; 0: tiles are many enough, or cannot be cut.
+uint32_t ecd_ecf8_piece_groups(const ecf8_view *view, uint64_t tiles_together, uint32_t at_once);
+uint64_t ecd_ecf8_stops_bytes(const ecd_ecf8_part *part);
 
 typedef struct ecd_ecf8_tensor ecd_ecf8_tensor; // of the image; ecf8_image.h
 typedef struct ecd_ecf8_block ecd_ecf8_block;
@@ -64,6 +76,7 @@ typedef struct ecd_ecf8_plan {
     void *image; // what the device needs to know, to be copied there as it is
     size_t image_bytes;
     uint32_t tensor_count, block_count, run_blocks[ECD_ECF8_RUNS]; // blocks lie in the order of the runs
+    uint32_t piece_block_count, piece_run_blocks[ECD_ECF8_RUNS];    // behind them those of pieces; none where nothing is cut
     ecf8_form form; // ECF8_FORM_NATIVE or ECF8_FORM_BF16: the bits of libecf8, but that BF16 tensors keep NaNs as they are
     uint64_t status_count; // u32 that a launch writes
 } ecd_ecf8_plan;
@@ -82,7 +95,10 @@ ecd_status ecd_ecf8_plan_make(const ecd_ecf8_part *parts, uint32_t part_count, e
 // when a model is loaded. Returns a cudaError_t, 0 for none.
 int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream);
 
-// The same of one part of the plan.
+// The same, without checksums, by pieces: once a launch with checksums over the whole plan has found no fault.
+int ecd_ecf8_decode_pieces(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, void *stream);
+
+// As ecd_ecf8_decode, of one part of the plan.
 int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
                          int checksums, void *stream);
 

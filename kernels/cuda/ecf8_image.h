@@ -25,12 +25,18 @@ struct ecd_ecf8_tensor {
     uint32_t own_bytes;    // of a weight in the blob's own dtype
     uint32_t to_bf16;      // 1: BF16 is wanted of another dtype
     uint32_t run, first_block, block_count; // its blocks; for the host
+    uint32_t piece_groups, pieces; // pieces of a whole tile; 0 and 1: tiles are not cut
+    uint32_t *stops;               // [tiles][pieces - 1][ECD_ECF8_STOP_WORDS], or NULL
 };
 
-// A block of threads: up to ECD_ECF8_WARPS tiles of one tensor and one table.
+// Where a warp stands between two pieces of a tile: each lane's state (ecf8_warp.cuh), then how many of the tile's words are taken.
+enum { ECD_ECF8_STOP_WORDS = 33 };
+
+// A block of threads: up to ECD_ECF8_WARPS tiles, or pieces of tiles, of one tensor and one table.
 struct ecd_ecf8_block {
-    uint32_t tensor, table, count, unused;
-    uint32_t tiles[ECD_ECF8_WARPS];
+    uint32_t tensor, table, count;
+    uint32_t pieces;                // of a tile; 1: whole ones
+    uint32_t tiles[ECD_ECF8_WARPS]; // tile * pieces + piece
 };
 
 #endif

@@ -104,7 +104,7 @@ static __device__ __forceinline__ uint32_t multiply_tile(const ecd_ecf8_work &k,
     uint32_t row = __shfl_sync(ECD_ALL_LANES, (uint32_t)(j.first / p.cols), 0);
     uint32_t column = __shfl_sync(ECD_ALL_LANES, (uint32_t)(j.first % p.cols), 0), patch = j.patch_begin;
     ecd_ecf8_plane plane;
-    ecd_ecf8_begin(w, j.tensor->words, j.words_begin, j.words_end, j.tensor->code_bits);
+    ecd_ecf8_begin(w, j.tensor->words, j.words_begin, j.words_end, j.tensor->code_bits, 0);
     ecd_ecf8_open_plane<ECD_ECF8_PAIRS_TO_HALVES>(plane, j.tensor->plane, j.first / ECF8_GROUP, 0, false);
     uint32_t next = ecd_ecf8_load_plane<ECD_ECF8_PAIRS_TO_HALVES>(plane, 0);
     uint32_t after = groups > 1 ? ecd_ecf8_load_plane<ECD_ECF8_PAIRS_TO_HALVES>(plane, 1) : 0;
@@ -133,7 +133,7 @@ static __device__ __forceinline__ uint32_t multiply_tile(const ecd_ecf8_work &k,
         }
     }
     ecd_ecf8_let_arrive(w);
-    return ecd_ecf8_ends_well(w, j.tensor->words, j.words_end, j.tensor->code_bits) ? ECF8_OK : ECF8_ERR_STREAM;
+    return ecd_ecf8_ends_well(w, j.tensor->words, j.words_end, j.tensor->code_bits, true) ? ECF8_OK : ECF8_ERR_STREAM;
 }
 
 // Behind the decoder's shared memory: the activations, rows that are not there as zeros.

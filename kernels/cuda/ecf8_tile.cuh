@@ -31,15 +31,49 @@ static inline ecd_ecf8_work ecd_ecf8_work_of(const ecd_ecf8_plan *plan, const vo
     return {tensors, (const ecd_ecf8_block *)(tensors + plan->tensor_count), (uint8_t *)out, status, status + 1, {0}};
 }
 
+// A tile, or a piece of one.
 struct ecd_ecf8_job {
     const ecd_ecf8_tensor *tensor;
     uint32_t tile;
     uint64_t first;       // its first weight
     uint32_t weights, groups; // that the tensor has of it
     uint64_t words_begin, words_end; // bytes
-    uint32_t patch_begin, patch_end, crc;
+    uint32_t patch_begin, patch_end, crc; // the tile's
     uint8_t *out; // of its first weight
+    uint32_t in_tile;    // where its first weight is in the tile
+    const uint32_t *stop; // from which it goes on; NULL: the tile's beginning
+    bool ends_tile;
 };
+
+// The stop behind a tile's piece.
+static __device__ __forceinline__ uint32_t *ecd_ecf8_stop_behind(const ecd_ecf8_tensor *t, uint32_t tile, uint32_t piece)
+{
+    return t->stops + ((uint64_t)tile * (t->pieces - 1) + piece) * ECD_ECF8_STOP_WORDS;
+}
+
+// Where a tile's words are taken up to at a stop; whatever the stop says, among them.
+static __device__ __forceinline__ uint64_t ecd_ecf8_words_at(const ecd_ecf8_job &j, const uint32_t *stop)
+{
+    const uint64_t at = j.words_begin + 2 * (uint64_t)stop[ECD_ECF8_STOP_WORDS - 1];
+    return at < j.words_end ? at : j.words_end;
+}
+
+// Of the tile the piece.
+static __device__ __forceinline__ void ecd_ecf8_cut(ecd_ecf8_job &j, uint32_t piece, uint32_t weight_bytes)
+{
+    const ecd_ecf8_tensor *t = j.tensor;
+    j.in_tile = piece * t->piece_groups * ECF8_GROUP;
+    j.first += j.in_tile;
+    j.out += (uint64_t)j.in_tile * weight_bytes;
+    j.weights -= j.in_tile;
+    j.ends_tile = j.weights <= t->piece_groups * ECF8_GROUP;
+    j.weights = j.ends_tile ? j.weights : t->piece_groups * ECF8_GROUP;
+    j.groups = (j.weights + ECF8_GROUP - 1) / ECF8_GROUP;
+    j.stop = piece ? ecd_ecf8_stop_behind(t, j.tile, piece - 1) : NULL;
+    const uint64_t begin = piece ? ecd_ecf8_words_at(j, j.stop) : j.words_begin;
+    j.words_end = j.ends_tile ? j.words_end : ecd_ecf8_words_at(j, ecd_ecf8_stop_behind(t, j.tile, piece));
+    j.words_begin = begin;
+}
 
 // That a warp's number is the same in all its lanes must be seen by the compiler: else it takes every branch that hangs
 // on it for one at which a warp may part, and checks before each vote.
@@ -53,14 +87,18 @@ static __device__ __forceinline__ ecd_ecf8_job ecd_ecf8_find_tile(const ecd_ecf8
 {
     const ecd_ecf8_block *block = k.blocks + blockIdx.x;
     const ecd_ecf8_tensor *t = k.tensors + block->tensor;
+    const uint32_t number = block->tiles[ecd_ecf8_warp_number()], weight_bytes = bf16 ? 2 : t->own_bytes;
     ecd_ecf8_job j;
     j.tensor = t;
-    j.tile = block->tiles[ecd_ecf8_warp_number()];
+    j.tile = block->pieces == 1 ? number : number / block->pieces;
     j.first = (uint64_t)j.tile * t->tile_weights;
     const uint64_t left = t->count - j.first;
     j.weights = left < t->tile_weights ? (uint32_t)left : t->tile_weights;
     j.groups = (j.weights + ECF8_GROUP - 1) / ECF8_GROUP;
-    j.out = k.out + (t->out_at + j.first * (bf16 ? 2 : t->own_bytes));
+    j.out = k.out + (t->out_at + j.first * weight_bytes);
+    j.in_tile = 0;
+    j.stop = NULL;
+    j.ends_tile = true;
     if (t->kind > ECD_ECF8_KIND_SINGLES)
         return j;
     const uint4 *entry = (const uint4 *)(t->directory + (uint64_t)j.tile * 16);
@@ -70,6 +108,8 @@ static __device__ __forceinline__ ecd_ecf8_job ecd_ecf8_find_tile(const ecd_ecf8
     j.patch_begin = a.z;
     j.patch_end = b.z;
     j.crc = a.w;
+    if (block->pieces > 1)
+        ecd_ecf8_cut(j, number % block->pieces, weight_bytes);
     return j;
 }
 

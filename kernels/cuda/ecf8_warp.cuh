@@ -72,9 +72,19 @@ template <uint32_t size> static __device__ __forceinline__ void ecd_ecf8_fetch_b
     w.source_bytes -= most;
 }
 
-// The tile's words are bytes begin .. end - 1 from `words`, which is aligned to 16.
+// A lane's place between two steps in one word, of which all zeros is a tile's beginning: the bits that are left, and how many
+// (at most 27). ecd_ecf8_begin takes it.
+enum { ECD_ECF8_LEFT_BITS = 27 };
+
+static __device__ __forceinline__ uint32_t ecd_ecf8_lane_state(const ecd_ecf8_warp &w, uint32_t code_bits)
+{
+    const uint32_t valid = ((w.left ^ 16) & 31) - 16 + code_bits;
+    return ((w.window >> 2) & ((1u << valid) - 1)) | valid << ECD_ECF8_LEFT_BITS;
+}
+
+// The words to come are bytes begin .. end - 1 from `words`, which is aligned to 16.
 static __device__ __forceinline__ void ecd_ecf8_begin(ecd_ecf8_warp &w, const uint8_t *words, uint64_t begin, uint64_t end,
-                                                      uint32_t code_bits)
+                                                      uint32_t code_bits, uint32_t lane_state)
 {
     const uint64_t from = (begin & ~(uint64_t)15) + (ECD_HAS_BULK_COPIES ? 0 : threadIdx.x % 32 * 16);
     w.source = words + from;
@@ -96,8 +106,8 @@ static __device__ __forceinline__ void ecd_ecf8_begin(ecd_ecf8_warp &w, const ui
     }
     __syncwarp();
     w.offsets = (4u << code_bits) - 4;
-    w.window = 0;
-    w.left = 0u - code_bits;
+    w.window = lane_state << (32 - ECD_ECF8_LEFT_BITS) >> (30 - ECD_ECF8_LEFT_BITS);
+    w.left = (lane_state >> ECD_ECF8_LEFT_BITS) - code_bits;
     w.place = __shfl_sync(ECD_ALL_LANES, w.ring + (uint32_t)(begin & 15), 0); // the same in all, as the compiler shall see
     w.refill_at = w.ring + ECD_ECF8_STAGE;
 }
@@ -187,16 +197,20 @@ static __device__ __forceinline__ void ecd_ecf8_8_steps(ecd_ecf8_warp &w, uint32
 #endif
 }
 
-// After the tile's last step: have all its words been taken, no more, and are all bits left in the windows zero?
-static __device__ __forceinline__ bool ecd_ecf8_ends_well(const ecd_ecf8_warp &w, const uint8_t *words, uint64_t end,
-                                                          uint32_t code_bits)
+// Where the next word is, in bytes from `words`. The place says so once the stages fetched so far are known: refill_at is two
+// before them.
+static __device__ __forceinline__ int64_t ecd_ecf8_words_taken(const ecd_ecf8_warp &w, const uint8_t *words)
 {
-    // The place counts from the stream's begin once the stages fetched so far are known: refill_at is two before them.
     const int64_t fetched = w.source - words - (ECD_HAS_BULK_COPIES ? 0 : threadIdx.x % 32 * 16), behind = (int32_t)(w.refill_at - w.place);
-    const int64_t at = fetched - (ECD_ECF8_RING - ECD_ECF8_STAGE) - behind;
-    const uint32_t valid = ((w.left ^ 16) & 31) - 16 + code_bits;
-    const bool zeros = !((w.window >> 2) & ((1u << valid) - 1));
-    return __all_sync(ECD_ALL_LANES, at == (int64_t)end && zeros);
+    return fetched - (ECD_ECF8_RING - ECD_ECF8_STAGE) - behind;
+}
+
+// After the last step: have all words been taken, no more, and, at a tile's end, are all bits left in the windows zero?
+static __device__ __forceinline__ bool ecd_ecf8_ends_well(const ecd_ecf8_warp &w, const uint8_t *words, uint64_t end,
+                                                          uint32_t code_bits, bool of_tile)
+{
+    const uint32_t left = ecd_ecf8_lane_state(w, code_bits) << (32 - ECD_ECF8_LEFT_BITS);
+    return __all_sync(ECD_ALL_LANES, ecd_ecf8_words_taken(w, words) == (int64_t)end && (!of_tile || !left));
 }
 
 #endif

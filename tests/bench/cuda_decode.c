@@ -1,5 +1,6 @@
 // How fast the decoding kernels themselves are: cuda_decode [MIB] [ROUNDS]. A tensor of so many MiB of E4M3 is decoded to FP8 and
-// to BF16, with tiles as the encoder chooses them and with small ones, whole and in chunks, and multiplied while it is decoded.
+// to BF16, with tiles as the encoder chooses them and with small ones, whole, by pieces and in chunks, and multiplied while it is
+// decoded.
 // Each result is compared with what was encoded. One JSON object on standard output; times are the device's own.
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,22 +60,32 @@ typedef struct run {
     void *image;
     uint32_t *status;
     uint32_t parts; // decoded one after the other; 0: together
+    bool by_pieces;
 } run;
 
-static run prepare(const tensor *t, ecf8_form form, uint32_t at_once, uint64_t chunk_bytes)
+// How a tensor is cut.
+typedef struct cutting {
+    uint32_t at_once, piece_groups;
+    void *stops;
+    uint64_t chunk_bytes;
+} cutting;
+
+static run prepare(const tensor *t, ecf8_form form, const cutting *how)
 {
     static ecd_ecf8_part parts[MAX_PARTS];
     ecd_diag diag = {0};
-    run r = {.parts = 0};
+    run r = {.by_pieces = how->piece_groups};
+    const uint64_t chunk_bytes = how->chunk_bytes;
     uint32_t count = 0;
     uint64_t n;
     for (uint64_t tile = 0; chunk_bytes && count < MAX_PARTS && (n = ecd_ecf8_tiles_within(&t->view, form, tile, chunk_bytes)) != 0; tile += n)
         parts[count++] = (ecd_ecf8_part){
-            .view = &t->view, .device_blob = t->there, .first_tile = tile, .tile_count = n, .alone = true, .at_once = at_once};
+            .view = &t->view, .device_blob = t->there, .first_tile = tile, .tile_count = n, .alone = true, .at_once = how->at_once};
     r.parts = count;
     if (!count)
         parts[count++] = (ecd_ecf8_part){
-            .view = &t->view, .device_blob = t->there, .tile_count = t->view.tile_count, .at_once = at_once};
+            .view = &t->view, .device_blob = t->there, .tile_count = t->view.tile_count, .at_once = how->at_once,
+            .piece_groups = how->piece_groups, .stops = how->stops};
     const size_t bytes = ecd_ecf8_plan_bytes(parts, count);
     void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (ecd_ecf8_plan_make(parts, count, form, memory, bytes, &r.plan, &diag)) {
@@ -96,7 +107,9 @@ static void drop(run *r)
 
 static void decode(const run *r, void *out, int checksums)
 {
-    if (!r->parts)
+    if (r->by_pieces && !checksums)
+        must((cudaError_t)ecd_ecf8_decode_pieces(&r->plan, r->image, out, r->status, NULL), "decoding");
+    else if (!r->parts)
         must((cudaError_t)ecd_ecf8_decode(&r->plan, r->image, out, r->status, checksums, NULL), "decoding");
     for (uint32_t i = 0; i < r->parts; i++)
         must((cudaError_t)ecd_ecf8_decode_part(&r->plan, r->image, i, out, r->status, checksums, NULL), "decoding");
@@ -123,9 +136,9 @@ static double seconds(int rounds)
 static void report(const char *what, const tensor *t, const ecd_ecf8_plan *plan, double s)
 {
     static const char *between = "";
+    const uint32_t blocks = !plan ? 0 : plan->piece_block_count ? plan->piece_block_count : plan->block_count;
     printf("%s\n {\"what\": \"%s\", \"tile_weights\": %u, \"of_bytes\": %.4f, \"blocks\": %u, \"us\": %.1f, \"g_weights_s\": %.4g}",
-           between, what, plan ? t->view.tile_weights : 0, plan ? (double)t->view.blob_bytes / (double)t->count : 1,
-           plan ? plan->block_count : 0, s * 1e6, (double)t->count / s * 1e-9);
+           between, what, plan ? t->view.tile_weights : 0, plan ? (double)t->view.blob_bytes / (double)t->count : 1, blocks, s * 1e6, (double)t->count / s * 1e-9);
     between = ",";
     fflush(stdout);
 }
@@ -157,13 +170,12 @@ static void expect_same(const tensor *t, ecf8_form form, const char *what)
     free(host);
 }
 
-static void time_decode(const tensor *t, const char *what, ecf8_form form, uint32_t at_once, uint64_t chunk_bytes, int checksums,
-                        int rounds)
+static void time_decode(const tensor *t, const char *what, ecf8_form form, const cutting *how, int checksums, int rounds)
 {
-    run r = prepare(t, form, at_once, chunk_bytes);
+    run r = prepare(t, form, how);
     must(cudaMemset(t->out, 0xcb, t->count * 2), "filling");
     decode(&r, t->out, checksums);
-    if (!chunk_bytes)
+    if (!how->chunk_bytes)
         expect_same(t, form, what);
     start_clock();
     for (int i = 0; i < rounds; i++)
@@ -207,7 +219,7 @@ static void expect_product(const tensor *t, const ecd_ecf8_product *p, const uin
 static void time_product(const tensor *t, uint32_t rows, uint32_t at_once, int rounds)
 {
     char what[64];
-    run r = prepare(t, ECF8_FORM_BF16, at_once, 0);
+    run r = prepare(t, ECF8_FORM_BF16, &(cutting){.at_once = at_once});
     uint16_t *x = malloc((size_t)rows * COLS * 2);
     for (uint32_t i = 0; i < rows * COLS; i++)
         x[i] = (uint16_t)(0x3f80 + i * 2654435761U % 128);
@@ -236,16 +248,38 @@ static void time_product(const tensor *t, uint32_t rows, uint32_t at_once, int r
     drop(&r);
 }
 
+// Warps share tiles, from the stops that decoding with checksums notes.
+static void time_pieces(const tensor *t, uint32_t piece_groups, uint32_t fills, int rounds)
+{
+    char what[64];
+    ecd_ecf8_part part = {.view = &t->view, .piece_groups = piece_groups};
+    cutting how = {.at_once = fills, .piece_groups = piece_groups, .stops = device(NULL, ecd_ecf8_stops_bytes(&part))};
+    run noting = prepare(t, ECF8_FORM_NATIVE, &how);
+    decode(&noting, t->out, 1);
+    expect_no_fault(&noting, "noting stops");
+    drop(&noting);
+    const unsigned weights = piece_groups * ECF8_GROUP;
+    snprintf(what, sizeof what, "to FP8, pieces of %u", weights);
+    time_decode(t, what, ECF8_FORM_NATIVE, &how, 0, rounds);
+    snprintf(what, sizeof what, "to BF16, pieces of %u", weights);
+    time_decode(t, what, ECF8_FORM_BF16, &how, 0, rounds);
+    cudaFree(how.stops);
+}
+
 static void time_all(tensor *t, uint32_t tile, uint32_t fills, uint32_t shared_bytes, int rounds)
 {
+    const cutting full = {0}, spread = {.at_once = fills};
+    const cutting chunks = {.at_once = fills, .chunk_bytes = 24 << 20}, small_chunks = {.at_once = fills, .chunk_bytes = 8 << 20};
     encode(t, tile);
-    time_decode(t, "to FP8, 12 tiles a block", ECF8_FORM_NATIVE, 0, 0, 0, rounds);
-    time_decode(t, "to FP8, tiles spread", ECF8_FORM_NATIVE, fills, 0, 0, rounds);
-    time_decode(t, "to FP8, tiles spread, checksums", ECF8_FORM_NATIVE, fills, 0, 1, rounds);
-    time_decode(t, "to BF16, 12 tiles a block", ECF8_FORM_BF16, 0, 0, 0, rounds);
-    time_decode(t, "to BF16, tiles spread", ECF8_FORM_BF16, fills, 0, 0, rounds);
-    time_decode(t, "to BF16, chunks of 24 MiB, tiles spread", ECF8_FORM_BF16, fills, 24 << 20, 0, rounds);
-    time_decode(t, "to BF16, chunks of 8 MiB, tiles spread", ECF8_FORM_BF16, fills, 8 << 20, 0, rounds);
+    time_decode(t, "to FP8, 12 tiles a block", ECF8_FORM_NATIVE, &full, 0, rounds);
+    time_decode(t, "to FP8, tiles spread", ECF8_FORM_NATIVE, &spread, 0, rounds);
+    time_decode(t, "to FP8, tiles spread, checksums", ECF8_FORM_NATIVE, &spread, 1, rounds);
+    time_decode(t, "to BF16, 12 tiles a block", ECF8_FORM_BF16, &full, 0, rounds);
+    time_decode(t, "to BF16, tiles spread", ECF8_FORM_BF16, &spread, 0, rounds);
+    for (uint32_t groups = 32; groups < t->view.tile_weights / ECF8_GROUP && groups <= 256; groups *= 2)
+        time_pieces(t, groups, fills, rounds);
+    time_decode(t, "to BF16, chunks of 24 MiB, tiles spread", ECF8_FORM_BF16, &chunks, 0, rounds);
+    time_decode(t, "to BF16, chunks of 8 MiB, tiles spread", ECF8_FORM_BF16, &small_chunks, 0, rounds);
     for (uint32_t rows = 1; rows <= ECD_ECF8_PRODUCT_ROWS; rows *= 4)
         if (ecd_ecf8_product_fits(&t->view, COLS, rows, shared_bytes))
             time_product(t, rows, fills, rounds);

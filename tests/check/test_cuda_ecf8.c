@@ -13,7 +13,7 @@
 #include "tests/unit/ecf8_make.h"
 
 typedef struct device {
-    void *blob, *image, *out;
+    void *blob, *image, *out, *stops;
     uint32_t *status;
     uint64_t out_bytes;
     ecd_ecf8_plan plan;
@@ -32,6 +32,7 @@ static void drop(device *d)
     cudaFree(d->blob);
     cudaFree(d->image);
     cudaFree(d->out);
+    cudaFree(d->stops);
     cudaFree(d->status);
     free(d->plan.image);
 }
@@ -42,10 +43,13 @@ static size_t bytes_of(const ecf8_view *v, ecf8_form form)
 }
 
 // Puts a blob on the device with a plan for its tiles first .. first + count - 1. `out` has exactly their weights.
-static device prepare(const ecf8_view *v, ecf8_form form, uint64_t first, uint64_t count)
+static device prepare_pieces(const ecf8_view *v, ecf8_form form, uint64_t first, uint64_t count, uint32_t piece_groups)
 {
     device d = {.blob = to_device(v->blob, v->blob_bytes)};
-    const ecd_ecf8_part part = {v, d.blob, first, count, 0, false, 0};
+    ecd_ecf8_part part = {v, d.blob, first, count, 0, false, 0, piece_groups, NULL};
+    if (ecd_ecf8_stops_bytes(&part))
+        assert_int_equal(cudaMalloc(&d.stops, ecd_ecf8_stops_bytes(&part)), cudaSuccess);
+    part.stops = d.stops;
     const size_t bytes = ecd_ecf8_plan_bytes(&part, 1);
     ecd_diag diag = {0};
     void *memory = aligned_alloc(16, (bytes + 15) / 16 * 16);
@@ -58,13 +62,19 @@ static device prepare(const ecf8_view *v, ecf8_form form, uint64_t first, uint64
     return d;
 }
 
-// Decodes; the first fault, with `out` (host) filled.
-static ecf8_status run(device *d, bool checksums, void *out)
+static device prepare(const ecf8_view *v, ecf8_form form, uint64_t first, uint64_t count)
+{
+    return prepare_pieces(v, form, first, count, 0);
+}
+
+// Decodes, `by_pieces` or whole tiles; the first fault, with `out` (host) filled.
+static ecf8_status run_by(device *d, bool by_pieces, bool checksums, void *out)
 {
     uint32_t *status = malloc(d->plan.status_count * 4), part = 0;
     uint64_t tile = 0;
     cudaMemset(d->status, 0, 4);
-    const int error = ecd_ecf8_decode(&d->plan, d->image, d->out, d->status, checksums, NULL);
+    const int error = by_pieces ? ecd_ecf8_decode_pieces(&d->plan, d->image, d->out, d->status, NULL)
+                                : ecd_ecf8_decode(&d->plan, d->image, d->out, d->status, checksums, NULL);
     if (emu_error())
         fail_msg("%s", emu_error());
     assert_int_equal(error, 0);
@@ -75,6 +85,11 @@ static ecf8_status run(device *d, bool checksums, void *out)
     assert_int_equal(status[0] != 0, fault != ECF8_OK);
     free(status);
     return fault;
+}
+
+static ecf8_status run(device *d, bool checksums, void *out)
+{
+    return run_by(d, false, checksums, out);
 }
 
 static void decode_here(const ecf8_view *v, ecf8_form form, uint64_t first, uint64_t count, void *out, uint64_t bytes)
@@ -205,6 +220,91 @@ static void test_all_bytes(void **state)
     free(weights);
 }
 
+// By pieces of 8 groups and of more, once a launch with checksums noted the stops: the same weights. Stops that lie (here: none were
+// noted, the memory holds anything) decode to anything, but nothing is touched outside. Returns how many pieces there were.
+static uint32_t compare_pieces(const ecf8_view *v, uint32_t piece_groups)
+{
+    const uint64_t tiles = ecd_ecf8_tile_count(v), bytes = v->count * bytes_of(v, ECF8_FORM_NATIVE);
+    device d = prepare_pieces(v, ECF8_FORM_NATIVE, 0, tiles, piece_groups);
+    uint8_t *here = malloc(bytes), *there = malloc(bytes);
+    decode_here(v, ECF8_FORM_NATIVE, 0, v->count, here, bytes);
+    if (d.stops) {
+        run_by(&d, true, false, NULL);
+        assert_int_equal(run(&d, true, NULL), ECF8_OK);
+        cudaMemset(d.out, 0xee, d.out_bytes);
+        assert_int_equal(run_by(&d, true, false, there), ECF8_OK);
+        assert_memory_equal(here, there, bytes);
+    }
+    const uint32_t blocks = d.plan.piece_block_count;
+    assert_int_equal(blocks != 0, d.stops != NULL);
+    drop(&d);
+    free(here);
+    free(there);
+    return blocks;
+}
+
+// To BF16 with the stops that the launch to the own type noted.
+static void compare_pieces_bf16(const ecf8_view *v, uint32_t piece_groups)
+{
+    const uint64_t tiles = ecd_ecf8_tile_count(v);
+    device noted = prepare_pieces(v, ECF8_FORM_NATIVE, 0, tiles, piece_groups);
+    device d = prepare_pieces(v, ECF8_FORM_BF16, 0, tiles, piece_groups);
+    uint8_t *here = malloc(v->count * 2), *there = malloc(v->count * 2);
+    decode_here(v, ECF8_FORM_BF16, 0, v->count, here, v->count * 2);
+    assert_int_equal(run(&noted, true, NULL), ECF8_OK);
+    ecd_ecf8_part part = {.view = v, .tile_count = tiles, .piece_groups = piece_groups};
+    cudaMemcpy(d.stops, noted.stops, ecd_ecf8_stops_bytes(&part), cudaMemcpyDeviceToDevice);
+    assert_int_equal(run_by(&d, true, false, there), ECF8_OK);
+    assert_memory_equal(here, there, v->count * 2);
+    drop(&noted);
+    drop(&d);
+    free(here);
+    free(there);
+}
+
+static void test_pieces(void **state)
+{
+    (void)state;
+    static const uint64_t counts[] = {2048, 5001, 20000, 80000};
+    unsigned cut = 0, patched = 0;
+    for (ecf8_dtype dtype = ECF8_E4M3; dtype <= ECF8_F16; dtype++)
+        for (unsigned i = 0; i < 8; i++) {
+            const ecf8_params params = {dtype, 0, 0, (ecf8_density)(i % 2), i % 3 ? 16384 : 4096};
+            const uint64_t count = counts[i % 4];
+            uint8_t *weights = ecf8_made_weights(count, dtype, i % 2 ? ECF8_MADE_FEW : ECF8_MADE_BELL, i);
+            uint64_t bytes = 0;
+            uint8_t *blob = ecf8_made_blob(weights, count, &params, &bytes);
+            ecf8_view v;
+            assert_int_equal(ecf8_open(blob, bytes, &v, NULL), ECF8_OK);
+            emu_set_order((emu_order)(i % 3), 5);
+            emu_set_bulk_copies(i / 2 % 2);
+            const uint32_t blocks = compare_pieces(&v, i % 4 ? 8 : 40);
+            cut += blocks > 0;
+            patched += blocks && v.patch_count;
+            if (blocks)
+                compare_pieces_bf16(&v, 16);
+            free(blob);
+            free(weights);
+        }
+    emu_set_order(EMU_FORWARD, 0);
+    emu_set_bulk_copies(true);
+    assert_true(cut >= 16 && patched >= 2);
+}
+
+// How many groups: none where nothing is coded or tiles are many, fewer where the device would have warps without work.
+static void test_piece_sizes(void **state)
+{
+    (void)state;
+    ecf8_view v = {.mode = ECF8_MODE_PAIRS, .tile_weights = 65536};
+    assert_int_equal(ecd_ecf8_piece_groups(&v, 5126, 396), 128);
+    assert_int_equal(ecd_ecf8_piece_groups(&v, 443, 396), 64);
+    assert_int_equal(ecd_ecf8_piece_groups(&v, 20000, 396), 0);
+    v.tile_weights = 8192;
+    assert_int_equal(ecd_ecf8_piece_groups(&v, 443, 396), 0);
+    v = (ecf8_view){.mode = ECF8_MODE_RAW, .tile_weights = 65536};
+    assert_int_equal(ecd_ecf8_piece_groups(&v, 443, 396), 0);
+}
+
 // Chunks, each a part of its own of one plan, one after the other into the same small piece of memory.
 static void decode_in_turn(const ecf8_view *v, ecf8_form form, uint64_t most_bytes)
 {
@@ -214,7 +314,7 @@ static void decode_in_turn(const ecf8_view *v, ecf8_form form, uint64_t most_byt
     uint32_t count = 0;
     ecd_diag diag = {0};
     for (uint64_t tile = 0, n; (n = ecd_ecf8_tiles_within(v, form, tile, most_bytes)) != 0; tile += n)
-        parts[count++] = (ecd_ecf8_part){v, d.blob, tile, n, 0, true, 1000};
+        parts[count++] = (ecd_ecf8_part){v, d.blob, tile, n, 0, true, 1000, 0, NULL};
     const size_t bytes = ecd_ecf8_plan_bytes(parts, count);
     void *memory = aligned_alloc(16, (bytes + 15) / 16 * 16);
     assert_int_equal(ecd_ecf8_plan_make(parts, count, form, memory, bytes, &d.plan, &diag), ECD_OK);
@@ -430,7 +530,7 @@ static void check_one_plan(ecf8_form form)
         here[i] = malloc(count * 2);
         decode_here(&views[i], form, 0, count, here[i], count * bytes_of(&views[i], form));
         parts[i] = (ecd_ecf8_part){&views[i], to_device(blobs[i], bytes[i]), 0, ecd_ecf8_tile_count(&views[i]), out_bytes,
-                                   false, 0};
+                                   false, 0, 0, NULL};
         out_bytes += (count * 2 + 15) / 16 * 16;
         free(weights);
     }
@@ -481,6 +581,8 @@ int main(void)
         cmocka_unit_test(test_patches),
         cmocka_unit_test(test_one_plan),
         cmocka_unit_test(test_all_bytes),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_piece_sizes),
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_damaged),
     };

@@ -39,7 +39,7 @@ static void put_on_device(weight *w)
 {
     ecd_diag diag = {0};
     w->there = to_device(w->blob, w->blob_bytes);
-    const ecd_ecf8_part part = {&w->view, w->there, 0, w->view.tile_count, 0, false, 2};
+    const ecd_ecf8_part part = {&w->view, w->there, 0, w->view.tile_count, 0, false, 2, 0, NULL};
     const size_t bytes = ecd_ecf8_plan_bytes(&part, 1);
     void *memory = aligned_alloc(16, (bytes + 15) / 16 * 16);
     assert_int_equal(ecd_ecf8_plan_make(&part, 1, ECF8_FORM_BF16, memory, bytes, &w->plan, &diag), ECD_OK);
