@@ -386,6 +386,11 @@ int ecd_ecf8_published_decode(const ecf8_published *group, const void *const par
     return cudaErrorInvalidValue;
 }
 
+int ecd_ecf8_decode_pieces(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, void *stream)
+{
+    return ecd_ecf8_decode(plan, image, out, status, 0, stream);
+}
+
 int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
                          int checksums, void *stream)
 {
