@@ -24,9 +24,8 @@ root=$PWD
 programs=(app/ecdit tests/ecd_check_device tests/cuda_bandwidth tests/cuda_decode)
 tests=(dit flux pipeline vae text_encoder graphs fp8)
 for test in "${tests[@]}"; do programs+=("tests/test_${test}_device"); done
-PATH=$PATH:/usr/local/cuda/bin:/usr/local/nvidia/bin
-for folder in ${CUDA_HOME:+"$CUDA_HOME/bin"} /usr/local/cuda/compute-sanitizer /opt/nvidia/nsight-compute/*; do
-    [ ! -d "$folder" ] || PATH=$PATH:$folder
+for folder in ${CUDA_HOME:+"$CUDA_HOME/bin"} /usr/local/cuda/{bin,compute-sanitizer} /usr/local/nvidia/bin /opt/nvidia/nsight-compute/*; do
+    [ -n "${ECD_GPU_SMALL:-}" ] || [ ! -d "$folder" ] || PATH=$PATH:$folder
 done
 began=$SECONDS
 whole=${ECD_GPU_SECONDS:-585}
@@ -131,18 +130,18 @@ profile() {
 # Sizes, and whether the whole of FLUX.1 can be made and held here.
 choose() {
     local free memory
-    model=emoji dit=dit-xl-2-256 dit_budgets=400M,600M,all flux_budgets=4G,8G size=512x512 large=1024x1024
-    flux=flux1-short runs=2 steps=4 few=() patience=1 bandwidth=(320 20) decode=(320 10) decode_small=(28 20)
+    model=emoji dit=dit-xl-2-256 dit_budgets=250M,500M flux_budgets=4G,8G size=512x512 large=1024x1024
+    flux=flux1-short runs=2 steps=4 few=() batches=1,4 patience=1 bandwidth=(320 20) decode=(320 10) decode_small=(28 20)
     if [ -n "${ECD_GPU_SMALL:-}" ]; then
-        model=$root/tests/data/models/dit_a_fp8_tensor dit=dit-tiny dit_budgets=40M,all flux_budgets=40M flux=flux1-tiny
-        size=32x32 large=64x64 runs=1 steps=1 few=(--steps 1) patience=20 bandwidth=(1 1 1) decode=(1 1) decode_small=(1 1)
+        model=$root/tests/data/models/dit_a_fp8_tensor dit=dit-tiny dit_budgets=34.3M,all flux_budgets=1M,37.5M flux=flux1-tiny
+        size=32x32 large=64x64 runs=1 steps=1 few=(--steps 1) batches=1,2 patience=20 bandwidth=(1 1 1) decode=(1 1) decode_small=(1 1)
         return
     fi
     free=$(df --output=avail -B1G "$scratch" | tail -n 1)
     memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1 || true)
     if [ "$(nproc)" -ge 12 ] && [ "$free" -ge 45 ] && [ "${memory%%[!0-9]*}" -ge 40000 ] 2>/dev/null; then flux=flux1-dev; fi
     flux=${ECD_GPU_FLUX:-$flux}
-    [ "$flux" = flux1-dev ] || flux_budgets=1G,2G
+    [ "$flux" = flux1-dev ] || flux_budgets=1.2G
 }
 
 run_steps() {
@@ -157,12 +156,13 @@ run_steps() {
     step decode_small 20 "$build/tests/cuda_decode" "${decode_small[@]}"
     # Pictures on both paths.
     bench=("$ecdit" bench --backend cuda --json --scratch "$scratch" --runs "$runs")
-    step bench_emoji 45 "${bench[@]}" "${few[@]}" "$model" --batch 1,4
+    step bench_emoji 45 "${bench[@]}" "${few[@]}" "$model" --batch "$batches"
     step bench_emoji_no_graphs 30 env ECD_CUDA_GRAPHS=0 "${bench[@]}" "${few[@]}" "$model"
     bench+=(--steps "$steps" --synthetic)
     step make_dit 60 "${bench[@]}" "$dit" --runs 0
-    step bench_dit 60 "${bench[@]}" "$dit" --batch 1,4
+    step bench_dit 60 "${bench[@]}" "$dit" --batch "$batches"
     step bench_dit_no_graphs 30 env ECD_CUDA_GRAPHS=0 "${bench[@]}" "$dit"
+    profile profile_dit 45 "$ecdit" generate "$scratch/$dit-e4m3-ecf8" --class 3 --backend cuda --steps 1 --quiet -o "$work/x.png"
     step make_flux 120 "${bench[@]}" "$flux" --runs 0
     step bench_flux 90 "${bench[@]}" "$flux" --size "$size" --runs 1
     # One step of each path, by kernels; the text is encoded before.
@@ -175,15 +175,14 @@ run_steps() {
     done
     for test in dit flux; do sanitize memcheck "$test" 60; done
     step bench_flux_fp8 60 "${bench[@]}" "$flux" --size "$size" --runs 1 --compute fp8
+    step flux_large 60 "$ecdit" generate "$scratch/$flux-ecf8" --prompt 'a red fox' --backend cuda --cache-text "$work" --steps 4 \
+        --size "$large" --json -o "$work/large.png"
     step bench_dit_tuned 45 env ECD_CUDA_TUNE=1 XDG_CACHE_HOME="$work/tuned" "${bench[@]}" "$dit"
     step bench_dit_budgets 60 "${bench[@]}" "$dit" --runs 1 --budgets "$dit_budgets"
     step bench_flux_budgets 120 "${bench[@]}" "$flux" --size "$size" --runs 1 --budgets "$flux_budgets"
     for test in dit flux; do sanitize racecheck "$test" 60; done
     for test in dit flux; do sanitize initcheck "$test" 60; done
-    step flux_large 60 "$ecdit" generate "$scratch/$flux-ecf8" --prompt 'a red fox' --backend cuda --cache-text "$work" --steps 4 \
-        --size "$large" --json -o "$work/large.png"
     step bench_flux_batch 60 "${bench[@]}" "$flux" --size "$size" --runs 1 --batch 4
-    profile profile_dit 45 "$ecdit" generate "$scratch/$dit-e4m3-ecf8" --class 3 --backend cuda --steps 1 --quiet -o "$work/x.png"
 }
 
 # ----
@@ -208,7 +207,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ "${1:-}" = --pack ]; then
     [ $# -eq 2 ] || fail 1 'expected --pack FILE'
-    out=$work
+    out=$work whole=3600 patience=10
     ECD_GPU_STEPS='configure build' build_programs
     [ "$failed" = 0 ] || fail 1 "$(tail -n 5 "$work/steps.log")"
     pack "$2"
@@ -240,7 +239,7 @@ find_libraries
 [ -x "$build/app/ecdit" ] || fail 1 "$build/app/ecdit is not there; see $out/steps.log"
 # A device that cannot be used fails most steps, but some tests are skipped without one, and pass.
 status=0
-timeout 60 "$build/app/ecdit" generate "$model" --class 3 --steps 1 --backend cuda --quiet -o "$work/first.png" 2>"$work/first.log" || status=$?
+timeout 60 "$build/app/ecdit" generate "$model" --class 3 --steps 1 --backend cuda --quiet -o "$work/first.png" >"$work/first.log" 2>&1 || status=$?
 [ "$status" -ne 3 ] || fail 3 "$(tail -n 1 "$work/first.log")"
 run_steps
 finish
