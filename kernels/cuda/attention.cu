@@ -1,5 +1,5 @@
-// Attention for any head up to 512 channels and either type of activations, in f32 arithmetic: the keys pass by in tiles
-// and each query keeps its largest logit, its sum and its output so far ("online softmax", arXiv 2205.14135).
+// Attention for f32 activations and heads of up to 512 channels, in f32 arithmetic: the keys pass by in tiles and each query
+// keeps its largest logit, its sum and its output so far ("online softmax", arXiv 2205.14135).
 //
 // A block has a tile of queries, a warp a few of them: a lane holds the logit of one key of the tile, then every 32nd
 // channel of the output. Tiles come in the order of the keys whatever stands beside them.
@@ -14,27 +14,26 @@ static size_t shared_bytes(int rows, int64_t dim)
 }
 
 // Rows [first, first + count) of one head to shared memory; zeros where there is no token.
-template <typename Act>
-static __device__ void load_rows(const Act *from, int64_t stride, int64_t first, int64_t tokens, int count, int64_t dim,
+static __device__ void load_rows(const float *from, int64_t stride, int64_t first, int64_t tokens, int count, int64_t dim,
                                  int64_t pitch, float *to)
 {
     for (int64_t i = threadIdx.x; i < count * dim; i += WARPS * ECD_WARP) {
         int64_t row = i / dim, d = i % dim;
-        to[row * pitch + d] = first + row < tokens ? ecd_load(from, (first + row) * stride + d) : 0.0f;
+        to[row * pitch + d] = first + row < tokens ? from[(first + row) * stride + d] : 0.0f;
     }
 }
 
 // CHANNELS: of the output that a lane holds; ROWS: queries of a warp.
-template <typename Act, int CHANNELS, int ROWS> static __global__ void attention(ecd_attention op)
+template <int CHANNELS, int ROWS> static __global__ void attention(ecd_attention op)
 {
     ECD_DYNAMIC_SHARED(float, shared);
     const int64_t dim = op.head_dim, pitch = dim + 1;
     float *queries = shared, *tile = queries + WARPS * ROWS * dim, *weights = tile + KEYS * pitch;
     const int warp = threadIdx.x / ECD_WARP, lane = threadIdx.x % ECD_WARP;
     const int64_t head = blockIdx.y, sequence = blockIdx.z, first = (int64_t)blockIdx.x * WARPS * ROWS;
-    const Act *q = (const Act *)op.q + sequence * op.q_tokens * op.q_stride + head * dim;
-    const Act *k = (const Act *)op.k + sequence * op.kv_tokens * op.k_stride + head * dim;
-    const Act *v = (const Act *)op.v + sequence * op.kv_tokens * op.v_stride + head * dim;
+    const float *q = (const float *)op.q + sequence * op.q_tokens * op.q_stride + head * dim;
+    const float *k = (const float *)op.k + sequence * op.kv_tokens * op.k_stride + head * dim;
+    const float *v = (const float *)op.v + sequence * op.kv_tokens * op.v_stride + head * dim;
     const float *bias = op.distance_bias ? op.distance_bias + head * (op.q_tokens + op.kv_tokens - 1) : NULL;
     float largest[ROWS], sum[ROWS], out[ROWS][CHANNELS];
     for (int r = 0; r < ROWS; r++) {
@@ -90,36 +89,30 @@ template <typename Act, int CHANNELS, int ROWS> static __global__ void attention
     }
     for (int r = 0; r < ROWS; r++) {
         int64_t token = first + warp * ROWS + r;
-        Act *to = (Act *)op.out + (sequence * op.q_tokens + token) * op.out_stride + head * dim;
+        float *to = (float *)op.out + (sequence * op.q_tokens + token) * op.out_stride + head * dim;
         for (int c = 0; c < CHANNELS; c++)
             if (token < op.q_tokens && lane + c * ECD_WARP < dim)
-                ecd_store(to, lane + c * ECD_WARP, out[r][c] / sum[r]);
+                to[lane + c * ECD_WARP] = out[r][c] / sum[r];
     }
 }
 
-template <typename Act, int CHANNELS, int ROWS>
+template <int CHANNELS, int ROWS>
 static const char *launch(ecd_cuda_stream *stream, const ecd_attention *op)
 {
     size_t bytes = shared_bytes(WARPS * ROWS, op->head_dim);
-    if (bytes > 48 * 1024) { // more must be asked for
-        cudaError_t error = cudaFuncSetAttribute(attention<Act, CHANNELS, ROWS>,
-                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-        if (error != cudaSuccess)
-            return cudaGetErrorString(error);
-    }
+    const char *error = ecd_allow_shared(attention<CHANNELS, ROWS>, bytes);
+    if (error)
+        return error;
     dim3 grid(ecd_cover(op->q_tokens, WARPS * ROWS), (unsigned)op->heads, (unsigned)op->batch);
-    ECD_RUN((attention<Act, CHANNELS, ROWS>), grid, WARPS * ECD_WARP, bytes, stream, *op);
+    ECD_RUN((attention<CHANNELS, ROWS>), grid, WARPS * ECD_WARP, bytes, stream, *op);
     return ecd_launch_error();
 }
 
-// BF16 heads of up to 128 channels go to tensor cores (attention_mma.cu); wider ones are few.
-const char *ecd_cuda_launch_attention(ecd_cuda_stream *stream, bool narrow, const ecd_attention *op)
+const char *ecd_cuda_launch_attention(ecd_cuda_stream *stream, const ecd_attention *op)
 {
-    if (narrow)
-        return launch<ecd_bf16_bits, 16, 4>(stream, op);
     if (op->head_dim <= 64)
-        return launch<float, 2, 8>(stream, op);
+        return launch<2, 8>(stream, op);
     if (op->head_dim <= 128)
-        return launch<float, 4, 8>(stream, op);
-    return launch<float, 16, 4>(stream, op); // 98 KiB of shared memory: within the 99 of sm_89
+        return launch<4, 8>(stream, op);
+    return launch<16, 4>(stream, op); // 98 KiB of shared memory: within the 99 of sm_89
 }

@@ -1,29 +1,26 @@
 // Attention on tensor cores: BF16 activations, heads of up to 128 channels, f32 logits, softmax and sums.
 //
-// As flash attention 2 (arXiv 2307.08691): a warp has 16 queries whose fragments stay in registers; tiles of 64 keys and
-// values pass through shared memory, the values transposed there so that a fragment's pair of keys is one word. The
-// weights of a tile go from the first product's accumulators to the second's operand without leaving the registers.
-#include "kernels/cuda/device.cuh"
+// As flash attention 2 (arXiv 2307.08691): a block has 64 or 128 queries of a head, a warp 16 or 32 of them; tiles of 64
+// keys and values pass through shared memory, the values of a tile being fetched while its keys are multiplied and the
+// next keys while the values are. The weights of a tile go from the first product's accumulators to the second's operand
+// without leaving the registers. What a query gets depends on its own row and the order of the keys alone, so all forms of
+// the kernel (queries of a warp, ways to load, width) give the same bits.
+#include "kernels/cuda/attention.cuh"
 
-enum { WARPS = 4, QUERIES = 16, KEYS = 64, SKEW = 8, CELL = 8, DEPTH = 16 }; // mma: 16 x 8 of depth 16
+enum { WARPS = 4, QUERIES = 16, KEYS = 64, THREADS = WARPS * ECD_WARP };
 
-static __device__ __forceinline__ uint32_t pack(float low, float high)
-{
-    return ecd_float_bf16(low) | (uint32_t)ecd_float_bf16(high) << 16;
-}
+// What the warp's lanes hold of TILES * 16 queries; [2]: rows quad and quad + 8 of a fragment.
+template <int DIM, int TILES> struct state {
+    float out[TILES][DIM / ECD_CELL][4];
+    float base[TILES][2]; // ecd_move_base
+    float sum[TILES][2];  // of the lane's own keys
+};
 
-static __device__ __forceinline__ uint32_t word(const ecd_bf16_bits *at)
-{
-    return *(const uint32_t *)at;
-}
+template <int TILES> struct logits {
+    float at[TILES][KEYS / ECD_CELL][4];
+};
 
-static __device__ __forceinline__ ecd_bf16_bits element(const ecd_bf16_bits *x, int64_t row, int64_t rows, int64_t stride,
-                                                        int64_t d, int64_t dim)
-{
-    return row < rows && d < dim ? x[row * stride + d] : (ecd_bf16_bits)0;
-}
-
-// Sums and maxima over the four lanes that share a row of a fragment.
+// Maxima and sums over the four lanes that share a row of a fragment.
 static __device__ __forceinline__ float quad_max(float v)
 {
     v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 1));
@@ -36,112 +33,247 @@ static __device__ __forceinline__ float quad_sum(float v)
     return v + __shfl_xor_sync(0xffffffffu, v, 2);
 }
 
-// DIM: the head's channels, with zeros up to a width that models have (64, DiT's 72, 128). Shared memory:
-// keys [KEYS][DIM + SKEW], values [DIM][KEYS + SKEW].
-template <int DIM> static __global__ void __launch_bounds__(WARPS *ECD_WARP) attention_mma(ecd_attention op)
+// queries, keys: shared addresses of the lane's pieces.
+template <int DIM, int TILES>
+static __device__ __forceinline__ void multiply_keys(uint32_t queries, uint32_t keys, logits<TILES> &l)
 {
-    ECD_DYNAMIC_SHARED(ecd_bf16_bits, tiles);
-    ecd_bf16_bits *keys = tiles, *values = tiles + KEYS * (DIM + SKEW);
-    const int lane = threadIdx.x % ECD_WARP, warp = threadIdx.x / ECD_WARP, quad = lane / 4, pair = lane % 4 * 2;
-    const int64_t dim = op.head_dim, head = blockIdx.y, sequence = blockIdx.z;
-    const int64_t block = (int64_t)blockIdx.x * WARPS * QUERIES, first = block + warp * QUERIES;
-    const ecd_bf16_bits *q = (const ecd_bf16_bits *)op.q + sequence * op.q_tokens * op.q_stride + head * dim;
-    const ecd_bf16_bits *k = (const ecd_bf16_bits *)op.k + sequence * op.kv_tokens * op.k_stride + head * dim;
-    const ecd_bf16_bits *v = (const ecd_bf16_bits *)op.v + sequence * op.kv_tokens * op.v_stride + head * dim;
-    const float *bias = op.distance_bias ? op.distance_bias + head * (op.q_tokens + op.kv_tokens - 1) : NULL;
-
-    uint32_t query[DIM / DEPTH][4]; // rows quad and quad + 8, channels pair and pair + 8
-    for (int d = 0; d < DIM / DEPTH; d++)
-        for (int i = 0; i < 4; i++) {
-            int64_t row = first + quad + i % 2 * 8, at = d * DEPTH + pair + i / 2 * 8;
-            query[d][i] = element(q, row, op.q_tokens, op.q_stride, at, dim) |
-                          (uint32_t)element(q, row, op.q_tokens, op.q_stride, at + 1, dim) << 16;
-        }
-    float out[DIM / CELL][4], largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-    for (int n = 0; n < DIM / CELL; n++)
-        for (int i = 0; i < 4; i++)
-            out[n][i] = 0;
-
-    int64_t last = block + WARPS * QUERIES, seen = op.causal && last < op.kv_tokens ? last : op.kv_tokens;
-    for (int64_t key = 0; key < seen; key += KEYS) {
-        __syncthreads();
-        for (int i = threadIdx.x; i < KEYS * DIM; i += WARPS * ECD_WARP) {
-            int row = i / DIM, d = i % DIM;
-            keys[row * (DIM + SKEW) + d] = element(k, key + row, op.kv_tokens, op.k_stride, d, dim);
-            values[d * (KEYS + SKEW) + row] = element(v, key + row, seen, op.v_stride, d, dim);
-        }
-        __syncthreads();
-        float logits[KEYS / CELL][4];
-        for (int n = 0; n < KEYS / CELL; n++) {
+    constexpr int pitch = (DIM + ECD_SKEW) * 2;
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < KEYS / ECD_CELL; n++)
+#pragma unroll
             for (int i = 0; i < 4; i++)
-                logits[n][i] = 0;
-            for (int d = 0; d < DIM / DEPTH; d++) {
-                const ecd_bf16_bits *at = keys + (n * CELL + quad) * (DIM + SKEW) + d * DEPTH + pair;
-                const uint32_t cell[2] = {word(at), word(at + 8)};
-                ecd_mma_bf16(logits[n], query[d], cell);
-            }
-        }
-        float most[2] = {largest[0], largest[1]};
-        for (int n = 0; n < KEYS / CELL; n++)
-            for (int i = 0; i < 4; i++) {
-                int64_t token = first + quad + i / 2 * 8, at = key + n * CELL + pair + i % 2;
-                bool visible = at < op.kv_tokens && token < op.q_tokens && (!op.causal || at <= token);
-                float logit = logits[n][i] * op.scale;
-                if (bias && visible)
-                    logit += bias[at - token + op.q_tokens - 1];
-                logits[n][i] = visible ? logit : -INFINITY;
-                most[i / 2] = fmaxf(most[i / 2], logits[n][i]);
-            }
-        float shrink[2], base[2], added[2] = {0, 0};
-        for (int r = 0; r < 2; r++) {
-            most[r] = quad_max(most[r]);
-            base[r] = most[r] == -INFINITY ? 0.0f : most[r];
-            shrink[r] = expf(largest[r] - base[r]);
-            largest[r] = most[r];
-        }
-        for (int n = 0; n < KEYS / CELL; n++)
-            for (int i = 0; i < 4; i++) {
-                logits[n][i] = expf(logits[n][i] - base[i / 2]);
-                added[i / 2] += logits[n][i];
-            }
-        for (int r = 0; r < 2; r++)
-            sum[r] = sum[r] * shrink[r] + quad_sum(added[r]);
-        for (int n = 0; n < DIM / CELL; n++) {
-            for (int i = 0; i < 4; i++)
-                out[n][i] *= shrink[i / 2];
-            for (int j = 0; j < KEYS / DEPTH; j++) {
-                const uint32_t weights[4] = {pack(logits[2 * j][0], logits[2 * j][1]),
-                                             pack(logits[2 * j][2], logits[2 * j][3]),
-                                             pack(logits[2 * j + 1][0], logits[2 * j + 1][1]),
-                                             pack(logits[2 * j + 1][2], logits[2 * j + 1][3])};
-                const ecd_bf16_bits *at = values + (n * CELL + quad) * (KEYS + SKEW) + j * DEPTH + pair;
-                const uint32_t cell[2] = {word(at), word(at + 8)};
-                ecd_mma_bf16(out[n], weights, cell);
+                l.at[m][n][i] = 0;
+#pragma unroll
+    for (int d = 0; d < DIM / ECD_DEPTH; d++) {
+        uint32_t query[TILES][4];
+#pragma unroll
+        for (int m = 0; m < TILES; m++)
+            ecd_ldmatrix_x4_at<false>(query[m], queries + m * QUERIES * pitch + d * ECD_DEPTH * 2);
+#pragma unroll
+        for (int n = 0; n < KEYS / ECD_CELL; n += 2) {
+            uint32_t cells[4];
+            ecd_ldmatrix_x4_at<false>(cells, keys + n * ECD_CELL * pitch + d * ECD_DEPTH * 2);
+#pragma unroll
+            for (int m = 0; m < TILES; m++) {
+                ecd_mma_bf16(l.at[m][n], query[m], cells);
+                ecd_mma_bf16(l.at[m][n + 1], query[m], cells + 2);
             }
         }
     }
-    for (int n = 0; n < DIM / CELL; n++)
+}
+
+// Scales the logits to powers of two and adds the bias. token: of the lane's first row; key: of its first column.
+template <int TILES>
+static __device__ __forceinline__ void add_bias(const ecd_attention &op, int token, int key, float scale, logits<TILES> &l)
+{
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < KEYS / ECD_CELL; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                l.at[m][n][i] = fmaf(l.at[m][n][i], scale, ecd_bias_log2(op, token + m * QUERIES + i / 2 * 8,
+                                                                         key + n * ECD_CELL + i % 2));
+}
+
+// What a row does not see becomes -inf. Few tiles come here: ecd_keep, so that no limits wait for them in registers.
+template <int TILES>
+static __device__ __forceinline__ void mask(const ecd_attention &op, int token, int key, logits<TILES> &l)
+{
+    const int first = (int)ecd_keep((uint32_t)token);
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
         for (int i = 0; i < 4; i++) {
-            int64_t token = first + quad + i / 2 * 8, d = n * CELL + pair + i % 2;
-            if (token < op.q_tokens && d < dim)
-                ecd_store((ecd_bf16_bits *)op.out + (sequence * op.q_tokens + token) * op.out_stride + head * dim, d,
-                          out[n][i] / sum[i / 2]);
+            const int seen = ecd_seen(op, first + m * QUERIES + i / 2 * 8) - key - i % 2;
+#pragma unroll
+            for (int n = 0; n < KEYS / ECD_CELL; n++)
+                if (n * ECD_CELL >= seen)
+                    l.at[m][n][i] = -INFINITY;
         }
 }
 
-template <int DIM> static const char *launch(ecd_cuda_stream *stream, const ecd_attention *op)
+// Sets each row's base. That the warp passes over factors of 1 changes no bit.
+template <int DIM, int TILES>
+static __device__ __forceinline__ void move_bases(const logits<TILES> &l, float factor, state<DIM, TILES> &s)
 {
-    size_t bytes = (KEYS * (DIM + SKEW) + DIM * (KEYS + SKEW)) * sizeof(ecd_bf16_bits);
-    dim3 grid(ecd_cover(op->q_tokens, WARPS * QUERIES), (unsigned)op->heads, (unsigned)op->batch);
-    ECD_RUN((attention_mma<DIM>), grid, WARPS * ECD_WARP, bytes, stream, *op);
+    float shrink[TILES][2];
+    bool moved = false;
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float most = -INFINITY;
+#pragma unroll
+            for (int n = 0; n < KEYS / ECD_CELL; n++)
+                most = fmaxf(most, fmaxf(l.at[m][n][h * 2], l.at[m][n][h * 2 + 1]));
+            shrink[m][h] = ecd_move_base(quad_max(most), factor, s.base[m][h]);
+            moved |= shrink[m][h] != 1.0f;
+        }
+    if (!__any_sync(0xffffffffu, moved))
+        return;
+#pragma unroll
+    for (int m = 0; m < TILES; m++) {
+#pragma unroll
+        for (int h = 0; h < 2; h++)
+            s.sum[m][h] *= shrink[m][h];
+#pragma unroll
+        for (int n = 0; n < DIM / ECD_CELL; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                s.out[m][n][i] *= shrink[m][i / 2];
+    }
+}
+
+// values: shared address of the lane's pieces.
+template <int DIM, int TILES>
+static __device__ __forceinline__ void multiply_values(uint32_t values, const logits<TILES> &l, float factor,
+                                                       state<DIM, TILES> &s)
+{
+    constexpr int pitch = (DIM + ECD_SKEW) * 2;
+    float base[TILES][2];
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int h = 0; h < 2; h++)
+            base[m][h] = ecd_scaled_base(s.base[m][h], factor);
+#pragma unroll
+    for (int j = 0; j < KEYS / ECD_DEPTH; j++) {
+        uint32_t weights[TILES][4];
+#pragma unroll
+        for (int m = 0; m < TILES; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const float *two = &l.at[m][2 * j + i / 2][i % 2 * 2];
+                const float low = ecd_exp2(fmaf(two[0], factor, -base[m][i % 2]));
+                const float high = ecd_exp2(fmaf(two[1], factor, -base[m][i % 2]));
+                s.sum[m][i % 2] += low + high;
+                weights[m][i] = ecd_pack_bf16(low, high);
+            }
+#pragma unroll
+        for (int n = 0; n < DIM / ECD_CELL; n += 2) {
+            uint32_t cells[4];
+            ecd_ldmatrix_x4_at<true>(cells, values + j * ECD_DEPTH * pitch + n * ECD_CELL * 2);
+#pragma unroll
+            for (int m = 0; m < TILES; m++) {
+                ecd_mma_bf16(s.out[m][n], weights[m], cells);
+                ecd_mma_bf16(s.out[m][n + 1], weights[m], cells + 2);
+            }
+        }
+    }
+}
+
+// token, channel: of the lane's first.
+template <int DIM, int TILES, bool ALIGNED>
+static __device__ __forceinline__ void store(const ecd_attention &op, int token, int channel, const state<DIM, TILES> &s)
+{
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const float inverse = 1.0f / quad_sum(s.sum[m][h]);
+#pragma unroll
+            for (int n = 0; n < DIM / ECD_CELL; n++)
+                ecd_store_two<ALIGNED>(op, token + m * QUERIES + h * 8, channel + n * ECD_CELL,
+                                       s.out[m][n][h * 2] * inverse, s.out[m][n][h * 2 + 1] * inverse);
+        }
+}
+
+// DIM: the head's channels, with zeros up to a width that models have (64, DiT's 72, 128). Shared memory: tiles of the
+// block's queries, of keys and of values. GENERAL: with a bias, or a scale of which the sign is not known; else logits are
+// scaled where their exponential is taken. blockIdx: queries, head, sequence.
+template <int DIM, int TILES, bool GENERAL, bool ALIGNED>
+static __global__ void __launch_bounds__(THREADS, 2) attention_mma(ecd_attention op)
+{
+    constexpr int rows = WARPS * TILES * QUERIES, pitch = DIM + ECD_SKEW;
+    ECD_DYNAMIC_SHARED(ecd_bf16_bits, queries);
+    ecd_bf16_bits *keys = queries + rows * pitch, *values = keys + KEYS * pitch;
+    const int lane = threadIdx.x % ECD_WARP, warp = threadIdx.x / ECD_WARP, block = blockIdx.x * rows;
+    const int token = block + warp * TILES * QUERIES + lane / 4, pair = lane % 4 * 2;
+    const ecd_head_rows q = ecd_rows_of(op.q, op.q_tokens, op.q_stride, op.head_dim);
+    ecd_head_rows k = ecd_rows_of(op.k, op.kv_tokens, op.k_stride, op.head_dim);
+    ecd_head_rows v = ecd_rows_of(op.v, op.kv_tokens, op.v_stride, op.head_dim);
+    if (op.causal && block + rows < k.tokens)
+        k.tokens = v.tokens = block + rows; // that the block sees
+
+    const float scale = op.scale * ecd_log2_e, factor = GENERAL ? 1.0f : scale;
+    const uint32_t own = ecd_shared_address(queries + warp * TILES * QUERIES * pitch);
+    const uint32_t query_pieces = ecd_piece_by_rows<DIM>(own);
+    const uint32_t key_pieces = ecd_piece_by_columns<DIM>(ecd_shared_address(keys));
+    const uint32_t value_pieces = ecd_piece_by_rows<DIM>(ecd_shared_address(values));
+    state<DIM, TILES> s;
+#pragma unroll
+    for (int m = 0; m < TILES; m++) {
+        s.base[m][0] = s.base[m][1] = -INFINITY;
+        s.sum[m][0] = s.sum[m][1] = 0;
+#pragma unroll
+        for (int n = 0; n < DIM / ECD_CELL; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                s.out[m][n][i] = 0;
+    }
+    ecd_load_rows<rows, DIM, THREADS, ALIGNED>(q, block, queries);
+    ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(k, 0, keys);
+    ecd_cp_async_commit();
+#pragma unroll 1
+    for (int key = 0; key < k.tokens; key += KEYS) {
+        logits<TILES> l;
+        ecd_cp_async_wait<0>();
+        __syncthreads(); // the keys are there, all are done with the values before
+        ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(v, key, values);
+        ecd_cp_async_commit();
+        multiply_keys<DIM, TILES>(query_pieces, key_pieces, l);
+        ecd_cp_async_wait<0>();
+        __syncthreads(); // the values are there, all are done with the keys
+        if (key + KEYS < k.tokens)
+            ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(k, key + KEYS, keys);
+        ecd_cp_async_commit();
+        if (GENERAL)
+            add_bias<TILES>(op, token, key + pair, scale, l);
+        if (key + KEYS > k.tokens || (op.causal && key + KEYS > block + 1))
+            mask<TILES>(op, token, key + pair, l);
+        move_bases<DIM, TILES>(l, factor, s);
+        multiply_values<DIM, TILES>(value_pieces, l, factor, s);
+    }
+    store<DIM, TILES, ALIGNED>(op, token, pair, s);
+}
+
+template <int DIM, int TILES, bool GENERAL, bool ALIGNED>
+static const char *launch(ecd_cuda_stream *stream, const ecd_attention *op)
+{
+    const int rows = WARPS * TILES * QUERIES;
+    const size_t bytes = (rows + 2 * KEYS) * (DIM + ECD_SKEW) * sizeof(ecd_bf16_bits);
+    const char *error = ecd_allow_shared(attention_mma<DIM, TILES, GENERAL, ALIGNED>, bytes);
+    if (error)
+        return error;
+    dim3 grid(ecd_cover(op->q_tokens, rows), (unsigned)op->heads, (unsigned)op->batch);
+    ECD_RUN((attention_mma<DIM, TILES, GENERAL, ALIGNED>), grid, THREADS, bytes, stream, *op);
     return ecd_launch_error();
 }
 
-const char *ecd_cuda_launch_attention_mma(ecd_cuda_stream *stream, const ecd_attention *op)
+// With 32 queries a warp reads each key and value half as often, with 16 there are twice the blocks: wanted are two that each
+// multiprocessor can hold. Causal ones always have 16: keys that a block sees and a query does not have a weight of 0, which
+// times NaN is NaN, so how many there are must not follow from the batch.
+template <int DIM>
+static const char *launch_plain(ecd_cuda_stream *stream, uint32_t multiprocessors, const ecd_attention *op)
 {
-    if (op->head_dim <= 32)
-        return launch<32>(stream, op);
+    const int64_t blocks = ecd_cover(op->q_tokens, WARPS * 2 * QUERIES) * op->heads * op->batch;
+    return op->causal || blocks < 2 * (int64_t)multiprocessors ? launch<DIM, 1, false, true>(stream, op)
+                                                               : launch<DIM, 2, false, true>(stream, op);
+}
+
+// The forms that models ask for often have kernels of their own; the rest shares what is right for all.
+const char *ecd_cuda_launch_attention_mma(ecd_cuda_stream *stream, uint32_t multiprocessors, const ecd_attention *op)
+{
+    const bool general = op->distance_bias || !(op->scale > 0);
+    if (!ecd_attention_aligned(op))
+        return general ? launch<128, 1, true, false>(stream, op) : launch<128, 1, false, false>(stream, op);
+    if (general)
+        return op->head_dim <= 64 ? launch<64, 1, true, true>(stream, op) : launch<128, 1, true, true>(stream, op);
     if (op->head_dim <= 64)
-        return launch<64>(stream, op);
-    return op->head_dim <= 80 ? launch<80>(stream, op) : launch<128>(stream, op);
+        return launch_plain<64>(stream, multiprocessors, op);
+    return op->head_dim <= 80 ? launch_plain<80>(stream, multiprocessors, op)
+                              : launch_plain<128>(stream, multiprocessors, op);
 }

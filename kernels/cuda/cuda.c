@@ -259,7 +259,8 @@ ecd_status ecd_cuda_open_with(const ecd_backend_options *options, const ecd_cuda
         .threads = options->threads,
         .host_memory = false,
     };
-    cuda->decode_blocks = (uint32_t)(about.multiProcessorCount > 1 ? about.multiProcessorCount : 1) * ECD_ECF8_BLOCKS_OF_SM;
+    cuda->multiprocessors = (uint32_t)(about.multiProcessorCount > 1 ? about.multiProcessorCount : 1);
+    cuda->decode_blocks = cuda->multiprocessors * ECD_ECF8_BLOCKS_OF_SM;
     cuda->shared_bytes = (uint32_t)about.sharedMemPerBlockOptin;
     status = prepare(cuda, options->algorithms_file, &about, diag);
     if (!status)

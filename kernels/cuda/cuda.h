@@ -30,6 +30,7 @@ typedef struct ecd_cuda_backend {
     void *free_again; // cudaEvent_t: operations that may read what is decoded over; NULL before the first plan
     void *pool;       // cudaMemPool_t that device memory comes from
     ecd_choices *choices;
+    uint32_t multiprocessors;
     uint32_t decode_blocks;       // of threads that the device holds at once, decoding
     uint32_t shared_bytes;        // shared memory that a block of threads can have
     size_t chunk_bytes;           // of a chunk of a weight that stays ECF8; 0: none stays so

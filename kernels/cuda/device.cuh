@@ -154,6 +154,13 @@ static inline unsigned ecd_cover(int64_t count, int64_t size)
 #define ECD_RUN(kernel, grid, block, shared_bytes, stream, ...)                                                        \
     ECD_LAUNCH(kernel, grid, block, shared_bytes, (cudaStream_t)(stream), __VA_ARGS__)
 
+// Allows the kernel so much dynamic shared memory (more than 48 KiB must be asked for). NULL, or the runtime's text.
+template <class Kernel> static inline const char *ecd_allow_shared(Kernel kernel, size_t bytes)
+{
+    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}
+
 // The runtime's text for a launch that failed, NULL where it did not.
 static inline const char *ecd_launch_error(void)
 {

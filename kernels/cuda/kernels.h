@@ -59,9 +59,11 @@ size_t ecd_cuda_group_measure_bytes(const ecd_group_norm *op); // of scratch
 const char *ecd_cuda_launch_group_measure(ecd_cuda_stream *stream, bool narrow, const ecd_group_norm *op, void *scratch);
 const char *ecd_cuda_launch_group_apply(ecd_cuda_stream *stream, bool narrow, const ecd_group_norm *op);
 
-// attention.cu: any head up to 512, either type; attention_mma.cu: BF16, heads of up to 128 channels
-const char *ecd_cuda_launch_attention(ecd_cuda_stream *stream, bool narrow, const ecd_attention *op);
-const char *ecd_cuda_launch_attention_mma(ecd_cuda_stream *stream, const ecd_attention *op);
+// attention.cu: f32, heads of up to 512 channels; attention_mma.cu: BF16, up to 128; attention_wide.cu: BF16, up to 512. The
+// number of multiprocessors changes speed, no bits.
+const char *ecd_cuda_launch_attention(ecd_cuda_stream *stream, const ecd_attention *op);
+const char *ecd_cuda_launch_attention_mma(ecd_cuda_stream *stream, uint32_t multiprocessors, const ecd_attention *op);
+const char *ecd_cuda_launch_attention_wide(ecd_cuda_stream *stream, const ecd_attention *op);
 
 // layout.cu
 const char *ecd_cuda_launch_patchify(ecd_cuda_stream *stream, bool narrow, const float *x, int64_t batch,

@@ -25,10 +25,14 @@ static void attention(ecd_backend *be, const ecd_attention *op)
     dense.v_stride = ecd_stride_or(op->v_stride, width);
     dense.out_stride = ecd_stride_or(op->out_stride, width);
     ecd_cuda_stream *stream = ecd_cuda_stream_of(be);
-    bool tensor_cores = ecd_cuda_narrow(be) && op->head_dim <= 128;
-    ecd_cuda_done(be, "attention",
-                  tensor_cores ? ecd_cuda_launch_attention_mma(stream, &dense)
-                               : ecd_cuda_launch_attention(stream, ecd_cuda_narrow(be), &dense));
+    const char *error;
+    if (!ecd_cuda_narrow(be))
+        error = ecd_cuda_launch_attention(stream, &dense);
+    else if (op->head_dim <= 128)
+        error = ecd_cuda_launch_attention_mma(stream, ecd_cuda_of(be)->multiprocessors, &dense);
+    else
+        error = ecd_cuda_launch_attention_wide(stream, &dense);
+    ecd_cuda_done(be, "attention", error);
 }
 
 static void to_act(ecd_backend *be, const float *x, int64_t count, bool silu, void *out)

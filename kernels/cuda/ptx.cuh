@@ -170,18 +170,41 @@ static __device__ __forceinline__ uint32_t ecd_tf32(float x)
 
 // Four 8x8 matrices of 16-bit elements: lane i passes the address (16-byte aligned, shared) of row i % 8 of matrix i / 8,
 // and gets of matrix m, in d[m], row lane / 4, columns 2 (lane % 4) and the next. `transposed`: rows and columns change.
-template <bool transposed> static __device__ __forceinline__ void ecd_ldmatrix_x4(uint32_t d[4], const void *row)
+template <bool transposed> static __device__ __forceinline__ void ecd_ldmatrix_x4_at(uint32_t d[4], uint32_t row)
 {
     if (transposed)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-                     : "r"(ecd_shared_address(row))
+                     : "r"(row)
                      : "memory");
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-                     : "r"(ecd_shared_address(row))
+                     : "r"(row)
                      : "memory");
+}
+
+template <bool transposed> static __device__ __forceinline__ void ecd_ldmatrix_x4(uint32_t d[4], const void *row)
+{
+    ecd_ldmatrix_x4_at<transposed>(d, ecd_shared_address(row));
+}
+
+// ---------------------------------------------------------------- numbers
+
+// Two BF16, to nearest, ties to even; any NaN becomes 0x7fff.
+static __device__ __forceinline__ uint32_t ecd_pack_bf16(float low, float high)
+{
+    uint32_t r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+
+// 2^x to about 2^-22; subnormal x and results are zeros.
+static __device__ __forceinline__ float ecd_exp2(float x)
+{
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return r;
 }
 
 #endif

@@ -6,16 +6,38 @@
 
 #include "tests/check/check.h"
 
-static void check_attention(ecd_check *check, int64_t batch, int64_t heads, int64_t dim, int64_t tokens)
+// The same sequence from rows that lie `gap` elements apart, where a device may have to load in another way.
+static void check_attention_apart(ecd_check *check, ecd_attention one, const char *expected, int64_t gap)
+{
+    const size_t act = check->one->act_bytes, width = (size_t)(one.heads * one.head_dim), stride = width + (size_t)gap;
+    const size_t rows = (size_t)one.q_tokens, size = rows * stride * act;
+    char *apart = calloc(4, size), *out = apart + 3 * size;
+    const void *from[] = {one.q, one.k, one.v};
+    for (size_t i = 0; i < 3 * rows; i++)
+        memcpy(apart + i * stride * act, (const char *)from[i / rows] + i % rows * width * act, width * act);
+    one.q = apart;
+    one.k = apart + size;
+    one.v = apart + 2 * size;
+    one.out = out;
+    one.q_stride = one.k_stride = one.v_stride = one.out_stride = (int64_t)stride;
+    check->two->ops->attention(check->two, &one);
+    bool same = true;
+    for (size_t i = 0; i < rows; i++)
+        same &= !memcmp(out + i * stride * act, expected + i * width * act, width * act);
+    ecd_check_true(check, "attention: rows that lie apart give the same bits", same);
+    free(apart);
+}
+
+static void check_attention(ecd_check *check, int64_t batch, int64_t heads, int64_t dim, int64_t tokens, bool masked)
 {
     size_t width = (size_t)(heads * dim), out = (size_t)batch * (size_t)tokens * width, act = check->one->act_bytes;
     size_t picture = (size_t)tokens * width * act;
-    float *values = ecd_check_values(check, 3 * out);
+    float *values = ecd_check_values(check, 3 * out), *bias = ecd_check_values(check, (size_t)(heads * (2 * tokens - 1)));
     char *x = malloc(3 * out * act), *all = malloc(out * act), *alone = malloc(picture);
     ecd_check_as_act(check->one, values, 3 * out, x);
     ecd_attention op = {.batch = batch, .heads = heads, .head_dim = dim, .q_tokens = tokens, .kv_tokens = tokens,
                         .q = x, .k = x + out * act, .v = x + 2 * out * act, .out = all,
-                        .scale = 1 / sqrtf((float)dim)};
+                        .scale = 1 / sqrtf((float)dim), .causal = masked, .distance_bias = masked ? bias : NULL};
     check->two->ops->attention(check->two, &op);
     for (int64_t b = 0; b < batch; b++) {
         ecd_attention one = op;
@@ -27,8 +49,11 @@ static void check_attention(ecd_check *check, int64_t batch, int64_t heads, int6
         check->two->ops->attention(check->two, &one);
         ecd_check_true(check, "attention: a sequence alone gives the same bits",
                        !memcmp(alone, all + (size_t)b * picture, picture));
+        if (b == 0)
+            check_attention_apart(check, one, alone, 1);
     }
     free(values);
+    free(bias);
     free(x);
     free(all);
     free(alone);
@@ -97,8 +122,14 @@ static void check_forms(ecd_check *check, int64_t rows, int64_t cols, int64_t ch
 
 void ecd_check_batch(ecd_check *check)
 {
-    check_attention(check, 3, 2, 40, 65);
-    check_attention(check, 5, 6, 64, 64);
+    check_attention(check, 3, 2, 40, 65, false);
+    check_attention(check, 5, 6, 64, 64, false);
+    check_attention(check, 2, 2, 24, 70, true);
+    check_attention(check, 3, 3, 72, 66, false);
+    check_attention(check, 8, 1, 128, 67, false);
+    check_attention(check, 2, 1, 104, 33, true);
+    check_attention(check, 2, 1, 512, 37, false);
+    check_attention(check, 1, 2, 136, 35, true);
     check_norm(check, 37, 384);
     check_norm(check, 20, 33);
     check_forms(check, 2, 385, 97); // the product of few rows

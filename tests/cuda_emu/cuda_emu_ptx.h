@@ -117,5 +117,22 @@ template <bool transposed> EMU_PLAIN static inline void ecd_ldmatrix_x4(uint32_t
     emu_matrices m = {(const uint16_t *)row, d};
     emu_collective("ldmatrix", 0xffffffff, emu_do_ldmatrix<transposed>, &m, false, file, line);
 }
+template <bool transposed> EMU_PLAIN static inline void ecd_ldmatrix_x4_at(uint32_t d[4], uint32_t row, EMU_SITE)
+{
+    ecd_ldmatrix_x4<transposed>(d, emu_shared_pointer(row), file, line);
+}
+
+static inline uint32_t emu_bf16(float x)
+{
+    const uint32_t bits = emu_bits<uint32_t>(x);
+    return (bits & 0x7fffffff) > 0x7f800000 ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+static inline uint32_t ecd_pack_bf16(float low, float high) { return emu_bf16(low) | emu_bf16(high) << 16; }
+
+static inline float ecd_exp2(float x)
+{
+    const float r = (float)std::exp2((double)x);
+    return r < 1.17549435e-38f ? 0.0f : r;
+}
 
 #endif

@@ -356,8 +356,9 @@ NOT_HERE(ecd_cuda_launch_norm, ecd_cuda_stream *a, bool b, const ecd_norm *c)
 NOT_HERE(ecd_cuda_launch_rope, ecd_cuda_stream *a, bool b, const ecd_rope *c)
 NOT_HERE(ecd_cuda_launch_group_measure, ecd_cuda_stream *a, bool b, const ecd_group_norm *c, void *d)
 NOT_HERE(ecd_cuda_launch_group_apply, ecd_cuda_stream *a, bool b, const ecd_group_norm *c)
-NOT_HERE(ecd_cuda_launch_attention, ecd_cuda_stream *a, bool b, const ecd_attention *c)
-NOT_HERE(ecd_cuda_launch_attention_mma, ecd_cuda_stream *a, const ecd_attention *b)
+NOT_HERE(ecd_cuda_launch_attention, ecd_cuda_stream *a, const ecd_attention *b)
+NOT_HERE(ecd_cuda_launch_attention_mma, ecd_cuda_stream *a, uint32_t b, const ecd_attention *c)
+NOT_HERE(ecd_cuda_launch_attention_wide, ecd_cuda_stream *a, const ecd_attention *b)
 NOT_HERE(ecd_cuda_launch_patchify, ecd_cuda_stream *a, bool b, const float *c, int64_t d, int64_t e, int64_t f, int64_t g,
          int h, void *i)
 NOT_HERE(ecd_cuda_launch_unpatchify, ecd_cuda_stream *a, const float *b, int64_t c, int64_t d, int64_t e, int64_t f, int g,

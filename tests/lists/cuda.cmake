@@ -1,8 +1,9 @@
 # The cuda backend without a GPU: its kernels on the emulator, its host code against fakes of cuBLASLt and cuDNN.
 set(cuda_dir ${PROJECT_SOURCE_DIR}/kernels/cuda)
 set(cuda_decoders ${cuda_dir}/ecf8_decode.cu ${cuda_dir}/ecf8_product.cu ${cuda_dir}/ecf8_published.cu)
-set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu
-    ${cuda_dir}/layout.cu ${cuda_dir}/norm.cu ${cuda_dir}/quantize.cu ${cuda_dir}/weights.cu)
+set(cuda_kernels ${cuda_dir}/attention.cu ${cuda_dir}/attention_mma.cu ${cuda_dir}/attention_wide.cu
+    ${cuda_dir}/elementwise.cu ${cuda_dir}/group_norm.cu ${cuda_dir}/layout.cu
+    ${cuda_dir}/norm.cu ${cuda_dir}/quantize.cu ${cuda_dir}/weights.cu)
 set(cuda_host ${cuda_dir}/choices.c ${cuda_dir}/coded.c ${cuda_dir}/coded_linear.c ${cuda_dir}/conv.c ${cuda_dir}/cublaslt.c ${cuda_dir}/cuda.c ${cuda_dir}/cudnn.c ${cuda_dir}/decode.c
     ${cuda_dir}/ecf8_plan.c
     ${cuda_dir}/library.c ${cuda_dir}/linear.c ${cuda_dir}/memory.c ${cuda_dir}/ops.c ${cuda_dir}/queues.c
