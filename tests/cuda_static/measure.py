@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What the compiler makes of the CUDA kernels, read without a GPU.
 
-    measure.py [--nvcc NVCC] [--cuobjdump CUOBJDUMP] [--arch 80,89,90,100] [--bounds] [--mix] [--bulk]
+    measure.py [--nvcc NVCC] [--cuobjdump CUOBJDUMP] [--arch 80,89,90,100] [--objects A.cu.o;B.cu.o] [--bounds] [--mix] [--bulk]
 
-Compiles the ECF8 decoders for each architecture and prints a table: registers, bytes spilled, shared memory, warps that an SM
-holds, and of the decoders SASS instructions a weight in the main loop. --bounds: fails where a figure of bounds.json is
+Reads the ECF8 decoders and attention from a build's object files, where given and made for the architecture, else compiles them,
+and prints a table: registers, the stack's bytes (of what is spilled), shared memory, warps that an SM holds, and SASS instructions
+in the main loop: of the decoders for each weight, of attention for each mma. --bounds: fails where a figure of bounds.json is
 exceeded. --mix: opcodes of the main loops too. --bulk: with words by bulk copies. Exit status 77 where nvcc or cuobjdump are missing.
 """
 import argparse
@@ -18,7 +19,8 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FILES = ["kernels/cuda/ecf8_decode.cu", "kernels/cuda/ecf8_product.cu", "kernels/cuda/ecf8_published.cu"]
+FILES = ["kernels/cuda/ecf8_decode.cu", "kernels/cuda/ecf8_product.cu", "kernels/cuda/ecf8_published.cu",
+         "kernels/cuda/attention_mma.cu", "kernels/cuda/attention_wide.cu"]
 
 # Of an SM: warps, blocks, registers, shared memory in bytes (CUDA C++ programming guide, "Compute capabilities").
 SM = {
@@ -47,6 +49,14 @@ KERNELS = {
     "0.2.0 to FP8": ("published_kernelILb0E", 512, 512 * 64, NO_LOOP),
     "0.2.0 to BF16": ("published_kernelILb1E", 512, 512 * 64, NO_LOOP),
 }
+# name in the table: mangled name, threads, dynamic shared memory, whether there is one way through the main loop
+ATTENTION = {
+    "attention, 128 channels": ("attention_mmaILi128ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (128 + 8) * 2, True),
+    "128 channels, few blocks": ("attention_mmaILi128ELi1ELb0ELb1E", 128, (64 + 2 * 64) * (128 + 8) * 2, True),
+    "attention, 80 channels": ("attention_mmaILi80ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (80 + 8) * 2, True),
+    "attention, 64 channels": ("attention_mmaILi64ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (64 + 8) * 2, True),
+    "attention, 512 channels": ("attention_wideILb1E", 256, 2 * 32 * (512 + 8) * 2 + 32 * 40 * (2 + 4) + 32 * 4, False),
+}
 STAGE = 512  # bytes that a refill of the ring brings
 
 
@@ -58,29 +68,23 @@ def find_tool(given, name, places):
 
 
 def compile_file(nvcc, arch, path, cubin, options):
-    """Returns what ptxas says of each kernel: registers, spilled bytes, static shared memory."""
-    command = [nvcc, "-std=c++17", f"-arch=sm_{arch}", "-fmad=false", "-Xptxas", "-v", "-I", ROOT, "-cubin", "-o", cubin, path] + options
+    command = [nvcc, "-std=c++17", f"-arch=sm_{arch}", "-fmad=false", "-I", ROOT, "-cubin", "-o", cubin, path] + options
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    resources = {}
-    name = None
-    for line in done.stderr.splitlines():
-        if m := re.search(r"Compiling entry function '(\S+)'", line):
-            name = m[1]
-            resources[name] = {"registers": 0, "spilled": 0, "shared": 0}
-        elif name and (m := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line)):
-            resources[name]["spilled"] += int(m[2]) + int(m[3])
-        elif name and (m := re.search(r"Used (\d+) registers", line)):
-            resources[name]["registers"] = int(m[1])
-            shared = re.search(r"(\d+) bytes smem", line)
-            resources[name]["shared"] = int(shared[1]) if shared else 0
-    return resources
 
 
-def read_sass(cuobjdump, cubin):
+def read_resources(cuobjdump, arch, path):
+    """Kernel -> registers, bytes of stack (local arrays and what is spilled), static shared memory; none for another architecture."""
+    done = subprocess.run([cuobjdump, "-res-usage", "-arch", f"sm_{arch}", path], capture_output=True, text=True)
+    found = re.findall(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+)", done.stdout + done.stderr)
+    system = SYSTEM_SHARED if arch >= 90 else 0  # is counted there
+    return {name: {"registers": int(r), "spilled": int(stack), "shared": int(shared) - system} for name, r, stack, shared in found}
+
+
+def read_sass(cuobjdump, arch, path):
     """Kernel -> [(address, text)]."""
-    text = subprocess.run([cuobjdump, "-sass", cubin], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run([cuobjdump, "-sass", "-arch", f"sm_{arch}", path], capture_output=True, text=True, check=True).stdout
     kernels, current = {}, None
     for line in text.splitlines():
         if m := re.search(r"Function : (\S+)", line):
@@ -141,15 +145,55 @@ def warps_of(arch, threads, registers, shared):
     return block_warps * min(warps // block_warps, blocks, by_registers, shared_file // (shared + SYSTEM_SHARED))
 
 
+def mma_loop(code):
+    """The smallest of the loops that have the most HMMA, and how many."""
+    best, most = None, 0
+    for address, text in code:
+        target = branch_target(text)
+        if target is None or target > address:
+            continue
+        body = [i for i in code if target <= i[0] <= address]
+        count = sum(opcode(t) == "HMMA" for _, t in body)
+        if count > most or (count == most and best and len(body) < len(best)):
+            best, most = body, count
+    return best, most
+
+
+def resources_of(resources, mangled):
+    name = next((n for n in resources if mangled in n), None)
+    if name is None:
+        sys.exit(f"no kernel {mangled}")
+    return name, resources[name]
+
+
+def figures(arch, label, threads, dynamic, r):
+    return {"arch": arch, "kernel": label, "registers": r["registers"], "spilled": r["spilled"], "shared": r["shared"] + dynamic,
+            "warps": warps_of(arch, threads, r["registers"], r["shared"] + dynamic)}
+
+
+def measure_attention(arch, resources, sass, mix):
+    rows = []
+    for label, (mangled, threads, dynamic, one_way) in ATTENTION.items():
+        name, r = resources_of(resources, mangled)
+        row = figures(arch, label, threads, dynamic, r)
+        body, count = mma_loop(sass[name])
+        if not count:
+            sys.exit(f"sm_{arch}, {label}: no loop with HMMA")
+        if one_way:  # aside: masks and the moving of a base; the fetching of the next keys is what split_loop calls a refill
+            always, refill, other = split_loop(body)
+            row["a_mma"] = (always + refill) / count
+            row["loop"] = {"always": always, "next keys": refill, "other": other, "mma": count}
+            if mix:
+                row["mix"] = collections.Counter(opcode(t) for _, t in body)
+        rows.append(row)
+    return rows
+
+
 def measure(arch, resources, sass, mix):
     rows = []
     for label, (mangled, threads, dynamic, (weights, votes, mark, times, word_bytes)) in KERNELS.items():
-        name = next((n for n in resources if mangled in n), None)
-        if name is None:
-            sys.exit(f"no kernel {mangled}")
-        r = resources[name]
-        row = {"arch": arch, "kernel": label, "registers": r["registers"], "spilled": r["spilled"],
-               "shared": r["shared"] + dynamic, "warps": warps_of(arch, threads, r["registers"], r["shared"] + dynamic)}
+        name, r = resources_of(resources, mangled)
+        row = figures(arch, label, threads, dynamic, r)
         if weights:
             body = main_loop(sass[name], votes, mark, times)
             if body is None:
@@ -179,6 +223,7 @@ def main():
     parser.add_argument("--nvcc")
     parser.add_argument("--cuobjdump")
     parser.add_argument("--arch", default="80,89,90,100")
+    parser.add_argument("--objects", default="")
     parser.add_argument("--bounds", action="store_true")
     parser.add_argument("--mix", action="store_true")
     parser.add_argument("--bulk", action="store_true")
@@ -190,18 +235,24 @@ def main():
         print(f"skipped: {'cuobjdump' if nvcc else 'nvcc'} is missing")
         sys.exit(77)
     os.environ["PATH"] = os.path.dirname(os.path.abspath(cuobjdump)) + os.pathsep + os.environ["PATH"]
+    objects = {os.path.basename(path)[:-2]: path for path in options.objects.split(";") if path.endswith(".cu.o")}
     rows = []
     for arch in map(int, options.arch.split(",")):
         resources, sass = {}, {}
         with tempfile.TemporaryDirectory() as folder:
             for path in FILES:
-                cubin = os.path.join(folder, "kernels.cubin")
-                resources.update(compile_file(nvcc, arch, path, cubin, ["-DECD_BULK_COPIES"] if options.bulk else []))
-                sass.update(read_sass(cuobjdump, cubin))
-        rows += measure(arch, resources, sass, options.mix)
-    print("| kernel | sm | registers | spilled | shared, a block | warps, an SM | SASS a weight |\n|---|---|---|---|---|---|---|")
+                source = objects.get(os.path.basename(path))
+                found = read_resources(cuobjdump, arch, source) if source else {}
+                if not found:
+                    source = os.path.join(folder, "kernels.cubin")
+                    compile_file(nvcc, arch, path, source, ["-DECD_BULK_COPIES"] if options.bulk else [])
+                    found = read_resources(cuobjdump, arch, source)
+                resources.update(found)
+                sass.update(read_sass(cuobjdump, arch, source))
+        rows += measure(arch, resources, sass, options.mix) + measure_attention(arch, resources, sass, options.mix)
+    print("| kernel | sm | registers | stack | shared, a block | warps, an SM | SASS a weight, or an mma |\n|---|---|---|---|---|---|---|")
     for r in rows:
-        loop = f"{r['a_weight']:.1f}" if "a_weight" in r else ""
+        loop = f"{r['a_weight']:.1f}" if "a_weight" in r else f"{r['a_mma']:.2f}" if "a_mma" in r else ""
         print(f"| {r['kernel']} | {r['arch']} | {r['registers']} | {r['spilled']} | {r['shared']} | {r['warps']} | {loop} |")
     for r in rows:
         if "loop" in r and options.mix:
