@@ -92,7 +92,7 @@ static void check(run r, const album *expected, int seen[ECD_BLOCK_KINDS], int *
         assert_int_equal(draw(&r, a, &report), ECD_OK);
         assert_memory_equal(a, expected, sizeof *a);
         assert_true(report.store.together);
-        r.budget = report.store.planned_bytes + (16 << 10) - less;
+        r.budget = report.store.planned_bytes + (128 << 10) - less; // what a busy machine adds
         memset(a, 0, sizeof *a);
         if (draw(&r, a, &report))
             continue;
