@@ -175,8 +175,8 @@ typedef struct ecd_combine {
 
 typedef struct ecd_backend ecd_backend;
 
-// ECF8 of one block of a model, decoded by the backend. Weights come out in their own type, as libecf8 decodes them, at
-// out + out_offset_bytes (a multiple of 64).
+// ECF8 of one block of a model, decoded by the backend. Weights come out in their own type, as libecf8 decodes them, or E4M3 and
+// E5M2 as BF16 (`wide`, the same in all parts of a plan, none of which is F16 then), at out + out_offset_bytes (a multiple of 64).
 struct ecf8_published; // codec/published.h
 typedef struct ecd_decode_part {
     const void *blob; // a container: host memory, checked by its owner; needed only during decode_prepare
@@ -185,6 +185,7 @@ typedef struct ecd_decode_part {
     // Backend memory, aligned to 64, that will hold the part (as ecd_decode_part_lay puts it) whenever it is decoded; NULL:
     // decode_prepare copies it into memory of the plan's own.
     const void *there;
+    bool wide;
 } ecd_decode_part;
 typedef struct ecd_decode_plan ecd_decode_plan;
 

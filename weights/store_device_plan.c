@@ -22,8 +22,7 @@ static bool same_source(const ecd_coded *a, const ecd_coded *b)
 static ecd_store_part make_part(const ecd_store_unit *unit, int index)
 {
     const ecd_coded *c = &unit->coded;
-    uint64_t count = c->group ? c->group->count : c->view.count;
-    ecd_store_part part = {.unit = index, .decoded_bytes = count * ecd_dtype_size(c->dtype)};
+    ecd_store_part part = {.unit = index, .count = c->group ? c->group->count : c->view.count};
     part.source.group = c->group;
     if (!c->group) {
         part.source.blob = c->view.blob;
@@ -45,15 +44,62 @@ static void find_parts(ecd_store *store, ecd_store_block *block)
             p++;
         if (p == store->part_count) {
             store->parts[p] = make_part(unit, i);
-            store->parts[p].source.out_offset_bytes = block->buffer_bytes;
-            block->buffer_bytes += ecd_store_aligned(store->parts[p].decoded_bytes);
             store->part_count++;
         }
         unit->part = p;
-        unit->buffer_offset =
-            store->parts[p].source.out_offset_bytes + unit->coded.first * ecd_dtype_size(unit->tensor->dtype);
     }
     block->part_count = store->part_count - block->first_part;
+}
+
+// ---- the type that blocks are decoded to
+
+// BF16, where products take that (elements of fewer bits are expanded for each product): of 8-bit types it holds all values.
+// Scales of blocks are applied before the product, F16 is no BF16.
+static bool is_wide(const ecd_store *store, const ecd_store_block *block)
+{
+    bool any = false;
+    for (int i = block->first; i < block->first + block->count; i++) {
+        const ecd_store_unit *unit = &store->units[i];
+        if (unit->form != ECD_UNIT_CODED)
+            continue;
+        if (unit->coded.dtype == ECD_F16 || unit->tensor->scale_kind == ECD_SCALE_BLOCK)
+            return false;
+        any = any || ecd_dtype_size(unit->coded.dtype) == 1;
+    }
+    return any;
+}
+
+// The block's buffer, and what its parts and units are in it.
+static void lay_buffer(ecd_store *store, ecd_store_block *block, bool wide)
+{
+    block->buffer_bytes = 0;
+    for (int p = block->first_part; p < block->first_part + block->part_count; p++) {
+        ecd_store_part *part = &store->parts[p];
+        ecd_dtype dtype = wide ? ECD_BF16 : store->units[part->unit].coded.dtype;
+        part->source.wide = wide;
+        part->source.out_offset_bytes = block->buffer_bytes;
+        block->buffer_bytes += ecd_store_aligned(part->count * ecd_dtype_size(dtype));
+    }
+    for (int i = block->first; i < block->first + block->count; i++) {
+        ecd_store_unit *unit = &store->units[i];
+        if (unit->form != ECD_UNIT_CODED)
+            continue;
+        unit->lent = wide ? ECD_BF16 : unit->tensor->dtype;
+        unit->buffer_offset = store->parts[unit->part].source.out_offset_bytes + unit->coded.first * ecd_dtype_size(unit->lent);
+    }
+}
+
+bool ecd_store_device_widen(ecd_store *store, bool allowed)
+{
+    const ecd_store_options *o = &store->options;
+    bool any = false;
+    allowed = allowed && store->be->compute == ECD_COMPUTE_BF16 && !store->be->ops->coded_hold && o->mode != ECD_WEIGHTS_RAW && !o->once;
+    for (int b = 0; b < store->block_count; b++) {
+        bool wide = allowed && is_wide(store, &store->blocks[b]);
+        lay_buffer(store, &store->blocks[b], wide);
+        any = any || wide;
+    }
+    return any;
 }
 
 ecd_status ecd_store_device_parts(ecd_store *store, ecd_diag *diag)
@@ -72,6 +118,15 @@ ecd_status ecd_store_device_parts(ecd_store *store, ecd_diag *diag)
 }
 
 // ---- sizes
+
+// What the block's ECF8 is in its own types: rates count these bytes whatever it is decoded to.
+static uint64_t own_bytes(const ecd_store *store, const ecd_store_block *block)
+{
+    uint64_t sum = 0;
+    for (int p = block->first_part; p < block->first_part + block->part_count; p++)
+        sum += store->parts[p].count * ecd_dtype_size(store->units[store->parts[p].unit].coded.dtype);
+    return sum;
+}
 
 static uint64_t plan_bytes(ecd_store *store, const ecd_store_block *block, bool there)
 {
@@ -94,7 +149,7 @@ void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_bloc
         sent += ecd_decode_part_bytes(&store->parts[block->first_part + i].source);
     *out = (ecd_block_size){.ready_bytes = raw + block->buffer_bytes,
                             .buffer_bytes = block->buffer_bytes,
-                            .decoded_bytes = block->buffer_bytes};
+                            .decoded_bytes = own_bytes(store, block)};
     if (ecd_store_device_holds(store, block))
         out->buffer_bytes = 0;
     if (!made_raw && !(coded && raw_mode))
@@ -145,7 +200,7 @@ static uint64_t scratch_bytes(ecd_store *store)
         const ecd_store_unit *unit = &store->units[i];
         if (unit->form != ECD_UNIT_CODED && unit->form != ECD_UNIT_KEPT)
             continue;
-        const ecd_weight weight = {.dtype = unit->tensor->dtype, .rows = unit->rows, .cols = unit->cols,
+        const ecd_weight weight = {.dtype = unit->lent, .rows = unit->rows, .cols = unit->cols,
                                    .scale_kind = unit->tensor->scale_kind};
         grow(&most, ops->linear_scratch(store->be, &weight, rows));
     }
@@ -196,7 +251,7 @@ static ecd_status measure_decode(ecd_store *store, double *out, ecd_diag *diag)
         ops->decode_join(store->be, plan);
         if (ecd_backend_check(store->be, diag))
             break;
-        double once = rate(block->buffer_bytes, start);
+        double once = rate(own_bytes(store, block), start);
         *out = !i || once > *out ? once : *out;
     }
     ops->decode_free(store->be, plan);

@@ -29,7 +29,8 @@ typedef struct ecd_store_unit {
     ecd_unit_form form;
     int64_t rows, cols;
     double share; // of a pass's rows that meet it
-    uint64_t decoded_bytes;
+    uint64_t decoded_bytes; // of its own type
+    ecd_dtype lent;         // the type that it is lent in
     uint64_t buffer_offset; // ECD_UNIT_CODED: place in the buffer, if its block has one
     uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in
     int part;               // ECD_UNIT_CODED of a device: the part that it is decoded with
@@ -43,7 +44,7 @@ typedef struct ecd_store_unit {
 typedef struct ecd_store_part {
     int unit; // the first of them
     ecd_decode_part source; // with its place in the block's buffer
-    uint64_t decoded_bytes;
+    uint64_t count;         // of elements
     uint64_t slot_offset; // of a streamed block
 } ecd_store_part;
 
@@ -211,9 +212,11 @@ int ecd_store_distance(const ecd_store *store, int block); // in how many uses i
 // store_open.c: what stays where it is, or else what ecd_store_moves names.
 ecd_status ecd_store_fill(ecd_store *store, bool moving, ecd_diag *diag);
 
-// store_device_plan.c: what the parts of blocks are; what the plan must know of a block, with the places of its parts and
-// units; what is held whatever the plan.
+// store_device_plan.c: what the parts of blocks are; whether blocks are to be decoded to BF16 (no more if not `allowed`), which
+// lays out their buffers; what the plan must know of a block, with the places of its parts and units; what is held whatever
+// the plan.
 ecd_status ecd_store_device_parts(ecd_store *store, ecd_diag *diag);
+bool ecd_store_device_widen(ecd_store *store, bool allowed);
 void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_block_size *out);
 void ecd_store_device_place(ecd_store *store, ecd_store_block *block);
 uint64_t ecd_store_device_fixed(ecd_store *store);

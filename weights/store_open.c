@@ -167,7 +167,7 @@ static ecd_status fill_unit(ecd_store *store, int index, bool lends_coded, scrat
     if (unit->form == ECD_UNIT_VECTOR)
         return put_f32(store, tensor, s, store->vectors[index], diag);
     ecd_weight *weight = &store->weights[index];
-    weight->dtype = tensor->dtype;
+    weight->dtype = unit->lent;
     weight->rows = unit->rows;
     weight->cols = unit->cols;
     weight->scale_kind = tensor->scale_kind;
@@ -221,7 +221,7 @@ static void count_bytes(ecd_store *store)
                 continue;
             uint64_t small = ecd_store_scale_count(unit) * sizeof(float);
             uint64_t whole = unit->form == ECD_UNIT_VECTOR ? unit->tensor->count * sizeof(float) : unit->decoded_bytes;
-            uint64_t held = whole;
+            uint64_t held = unit->form == ECD_UNIT_CODED ? unit->tensor->count * ecd_dtype_size(unit->lent) : whole;
             if (unit->form == ECD_UNIT_CODED && store->blocks[b].kind == ECD_BLOCK_DECODED)
                 held = coded_bytes(unit);
             else if (store->blocks[b].kind == ECD_BLOCK_STREAMED && unit->form != ECD_UNIT_VECTOR)

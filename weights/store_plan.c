@@ -286,6 +286,40 @@ static void adopt(ecd_store *store, const choice *c)
         plan->buffer_bytes * (uint64_t)plan->buffers + plan->slot_bytes * (uint64_t)plan->slots;
 }
 
+static ecd_status decide(ecd_store *store, choice *c, ecd_diag *diag)
+{
+    c->count = 0;
+    for (int i = 0; i < store->block_count; i++) {
+        ecd_store_block *block = &store->blocks[i];
+        if (!(block->planned = is_planned(store, block)))
+            continue;
+        c->sizes[c->count] = (ecd_block_size){0};
+        if (store->on_device)
+            ecd_store_device_measure(store, block, &c->sizes[c->count]);
+        else
+            measure_block(store, block, &c->sizes[c->count]);
+        c->index[c->count++] = i;
+    }
+    if (store->options.budget_bytes)
+        return choose(store, c, diag);
+    decide_by_options(store, c);
+    return ECD_OK;
+}
+
+// BF16 where a device has room for it: blocks that would have to be sent for it are not worth it.
+static ecd_status decide_on_device(ecd_store *store, choice *c, ecd_diag *diag)
+{
+    ecd_diag unused = {0};
+    bool wide = ecd_store_device_widen(store, true);
+    if (!wide || !store->options.budget_bytes)
+        return decide(store, c, diag);
+    ecd_status status = decide(store, c, &unused);
+    if (!status && !store->report.plan.counts[ECD_BLOCK_STREAMED])
+        return ECD_OK;
+    ecd_store_device_widen(store, false);
+    return decide(store, c, diag);
+}
+
 ecd_status ecd_store_decide(ecd_store *store, ecd_diag *diag)
 {
     size_t most = (size_t)store->block_count + 1;
@@ -297,20 +331,7 @@ ecd_status ecd_store_decide(ecd_store *store, ecd_diag *diag)
         status = ecd_fail_memory(diag, most * sizeof *c.sizes, "the plan of the blocks");
         goto out;
     }
-    for (int i = 0; i < store->block_count; i++) {
-        ecd_store_block *block = &store->blocks[i];
-        if (!(block->planned = is_planned(store, block)))
-            continue;
-        if (store->on_device)
-            ecd_store_device_measure(store, block, &c.sizes[c.count]);
-        else
-            measure_block(store, block, &c.sizes[c.count]);
-        c.index[c.count++] = i;
-    }
-    if (store->options.budget_bytes)
-        status = choose(store, &c, diag);
-    else
-        decide_by_options(store, &c);
+    status = store->on_device ? decide_on_device(store, &c, diag) : decide(store, &c, diag);
     if (!status)
         adopt(store, &c);
 out:

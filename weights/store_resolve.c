@@ -89,6 +89,7 @@ ecd_status ecd_store_resolve(ecd_store *store, const ecd_block_spec *block, cons
     unit->cols = unit->rows ? (int64_t)(tensor->count / (uint64_t)unit->rows) : 0;
     unit->share = spec->share > 0 ? spec->share : 1;
     unit->decoded_bytes = tensor->count * ecd_dtype_size(tensor->dtype);
+    unit->lent = tensor->dtype;
     if (spec->kind == ECD_SPEC_MATRIX)
         return check_scale(unit, diag);
     if (tensor->scale_kind != ECD_SCALE_NONE)

@@ -1,6 +1,8 @@
 // ECF8 on the device: containers and published groups, copied there once or sent for each use, decoded on a stream of their
 // own beside the operations.
 //
+// Weights that are wanted as BF16 are checked in their own types, of which the file has checksums, and then decoded again.
+//
 // Events order the streams, the host waits for none: a decode begins when the operations queued before it are done (they may
 // still read what it overwrites), and operations queued after ecd_cuda_decode_join wait for it.
 #include <stdlib.h>
@@ -19,14 +21,21 @@ typedef struct group {
     size_t out_at;
 } group;
 
+// A plan of the containers, whose image on the host is kept for messages.
+typedef struct image {
+    ecd_ecf8_plan plan;
+    const void *there;
+} image;
+
 struct ecd_decode_plan {
-    ecd_ecf8_plan plan; // of the containers; its image on the host is kept for messages
+    image own, wide; // to their own types, with checksums if need be; to BF16, if that is wanted
+    bool is_wide;
     group *groups;
     int *numbers; // the containers' among the parts, then the groups'
     int containers, group_count;
-    void *memory; // device: parts that are not elsewhere, stops, then image, then status of the plan and of each group
-    const void *image;
+    void *memory; // device: parts that are not elsewhere, stops, then images, then status of the plan and of each group
     uint32_t *status, *host_status;
+    uint64_t status_count; // of the plan
     cudaEvent_t done;
     size_t size_bytes;
     bool noted; // the stops of its pieces, by a launch that found no fault
@@ -60,6 +69,7 @@ typedef struct opened {
     ecd_ecf8_part *parts;
     int count, groups;
     size_t copied_bytes, stops_bytes, image_bytes; // copied: of all parts that are not elsewhere
+    bool wide;
 } opened;
 
 static void close_parts(opened *o)
@@ -84,7 +94,7 @@ static void cut(const ecd_backend *be, opened *o)
 static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, bool there, opened *o)
 {
     bool stays = !there;
-    *o = (opened){.views = calloc((size_t)count + 1, sizeof *o->views), .parts = calloc((size_t)count + 1, sizeof *o->parts)};
+    *o = (opened){.wide = from[0].wide, .views = calloc((size_t)count + 1, sizeof *o->views), .parts = calloc((size_t)count + 1, sizeof *o->parts)};
     if (!o->views || !o->parts) {
         ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
         return false;
@@ -117,7 +127,7 @@ static bool open_parts(ecd_backend *be, const ecd_decode_part *from, int count, 
 // A block's status words are fewer than the bytes of its entry in the image.
 static size_t plan_bytes(const opened *o)
 {
-    return o->copied_bytes + o->stops_bytes + 2 * ecd_decode_rounded(o->image_bytes) +
+    return o->copied_bytes + o->stops_bytes + (o->wide ? 3 : 2) * ecd_decode_rounded(o->image_bytes) +
            ecd_decode_rounded((size_t)(o->groups + 1) * sizeof(uint32_t));
 }
 
@@ -152,24 +162,39 @@ static void describe_group(const ecd_decode_part *part, const char *there, group
     }
 }
 
-static bool make_image(ecd_backend *be, ecd_decode_plan *p, const opened *o, void *to)
+static bool make_image(ecd_backend *be, const opened *o, ecf8_form form, char **at, image *out)
 {
     ecd_diag diag = {0};
-    void *image = aligned_alloc(ECD_DECODE_ALIGN, ecd_decode_rounded(o->image_bytes));
-    if (!image)
+    void *memory = aligned_alloc(ECD_DECODE_ALIGN, ecd_decode_rounded(o->image_bytes));
+    if (!memory)
         ecd_backend_fail(be, ECD_RESOURCE, "out of memory: %zu bytes for a plan to decode", o->image_bytes);
-    else if (ecd_ecf8_plan_make(o->parts, (uint32_t)o->count, ECF8_FORM_NATIVE, image, o->image_bytes, &p->plan, &diag))
+    else if (ecd_ecf8_plan_make(o->parts, (uint32_t)o->count, form, memory, o->image_bytes, &out->plan, &diag))
         ecd_backend_fail(be, diag.status, "%s", diag.what);
     else
-        ecd_cuda_upload(be, to, image, p->plan.image_bytes);
-    p->plan.image = image;
-    p->image = to;
+        ecd_cuda_upload(be, *at, memory, out->plan.image_bytes);
+    out->plan.image = memory;
+    out->there = *at;
+    *at += ecd_decode_rounded(o->image_bytes);
     return ecd_backend_ok(be);
+}
+
+// With both images the status words are as many as the larger one writes.
+static bool make_images(ecd_backend *be, ecd_decode_plan *p, const opened *o, char **at)
+{
+    p->status_count = 1;
+    if (!o->count)
+        return true;
+    if (!make_image(be, o, ECF8_FORM_NATIVE, at, &p->own) || (o->wide && !make_image(be, o, ECF8_FORM_BF16, at, &p->wide)))
+        return false;
+    const uint64_t own = p->own.plan.status_count, wide = p->wide.plan.status_count;
+    p->status_count = own > wide ? own : wide;
+    return true;
 }
 
 static bool fill(ecd_backend *be, ecd_decode_plan *p, const ecd_decode_part *from, int count, const opened *o)
 {
     p->size_bytes = plan_bytes(o);
+    p->is_wide = o->wide;
     p->memory = ecd_cuda_alloc(be, p->size_bytes);
     char *at = p->memory;
     for (int i = 0; p->memory && i < count; i++) {
@@ -186,11 +211,10 @@ static bool fill(ecd_backend *be, ecd_decode_plan *p, const ecd_decode_part *fro
         o->parts[i].stops = at;
         at += ecd_decode_rounded(ecd_ecf8_stops_bytes(&o->parts[i]));
     }
-    p->plan.status_count = 1;
-    if (!p->memory || (o->count && !make_image(be, p, o, at)))
+    if (!p->memory || !make_images(be, p, o, &at))
         return false;
-    p->status = (uint32_t *)(void *)(at + ecd_decode_rounded(o->image_bytes));
-    size_t words = (size_t)p->plan.status_count + (size_t)p->group_count;
+    p->status = (uint32_t *)(void *)at;
+    size_t words = (size_t)p->status_count + (size_t)p->group_count;
     p->host_status = malloc(words * sizeof *p->host_status);
     if (!p->host_status)
         ecd_backend_fail(be, ECD_RESOURCE, "out of memory: a plan to decode %d tensors", count);
@@ -231,7 +255,8 @@ void ecd_cuda_decode_free(ecd_backend *be, ecd_decode_plan *p)
     ecd_cuda_of(be)->held_bytes -= p->size_bytes;
     ecd_cuda_free(be, p->memory);
     free(p->host_status);
-    free(p->plan.image);
+    free(p->own.plan.image);
+    free(p->wide.plan.image);
     free(p->groups);
     free(p->numbers);
     free(p);
@@ -239,31 +264,34 @@ void ecd_cuda_decode_free(ecd_backend *be, ecd_decode_plan *p)
 
 // ---- using it
 
-static cudaError_t decode_containers(const ecd_decode_plan *p, void *out, bool verify, cudaStream_t stream)
+static cudaError_t decode_containers(const ecd_decode_plan *p, void *out, bool checksums, cudaStream_t stream)
 {
-    if (p->noted && !verify && p->plan.piece_block_count)
-        return (cudaError_t)ecd_ecf8_decode_pieces(&p->plan, p->image, out, p->status, stream);
-    return (cudaError_t)ecd_ecf8_decode(&p->plan, p->image, out, p->status, verify, stream);
+    const image *from = p->is_wide && !checksums ? &p->wide : &p->own;
+    if (p->noted && !checksums && from->plan.piece_block_count)
+        return (cudaError_t)ecd_ecf8_decode_pieces(&from->plan, from->there, out, p->status, stream);
+    return (cudaError_t)ecd_ecf8_decode(&from->plan, from->there, out, p->status, checksums, stream);
 }
 
-static cudaError_t launch(const ecd_decode_plan *p, void *out, bool verify, cudaStream_t stream)
+// With checksums to the weights' own types.
+static cudaError_t launch(const ecd_decode_plan *p, void *out, bool checksums, cudaStream_t stream)
 {
-    uint32_t *group_status = p->status + p->plan.status_count;
+    uint32_t *group_status = p->status + p->status_count;
     cudaError_t error = cudaMemsetAsync(p->status, 0, sizeof *p->status, stream);
     if (!error && p->containers)
-        error = decode_containers(p, out, verify, stream);
+        error = decode_containers(p, out, checksums, stream);
     if (!error && p->group_count)
         error = cudaMemsetAsync(group_status, 0, (size_t)p->group_count * sizeof *group_status, stream);
     for (int i = 0; !error && i < p->group_count; i++)
-        error = (cudaError_t)ecd_ecf8_published_decode(&p->groups[i].view, p->groups[i].pieces, ECF8_FORM_NATIVE,
+        error = (cudaError_t)ecd_ecf8_published_decode(&p->groups[i].view, p->groups[i].pieces,
+                                                       p->is_wide ? ECF8_FORM_BF16 : ECF8_FORM_NATIVE,
                                                        (char *)out + p->groups[i].out_at, group_status + i, stream);
     return error;
 }
 
-// The part that the launches found damaged, or -1.
+// The part that the launch with checksums found damaged, or -1.
 static int fault_of(ecd_backend *be, ecd_decode_plan *p, cudaStream_t stream)
 {
-    size_t words = (size_t)p->plan.status_count + (size_t)p->group_count;
+    size_t words = (size_t)p->status_count + (size_t)p->group_count;
     uint32_t part = 0;
     uint64_t tile = 0;
     if (!ecd_cuda_went(be, "copying from the device",
@@ -271,12 +299,22 @@ static int fault_of(ecd_backend *be, ecd_decode_plan *p, cudaStream_t stream)
                                  stream)) ||
         !ecd_cuda_went(be, "decoding", cudaStreamSynchronize(stream)))
         return -1;
-    if (p->containers && ecd_ecf8_first_fault(&p->plan, p->host_status, &part, &tile) != ECF8_OK)
+    if (p->containers && ecd_ecf8_first_fault(&p->own.plan, p->host_status, &part, &tile) != ECF8_OK)
         return p->numbers[part];
     for (int i = 0; i < p->group_count; i++)
-        if (p->host_status[p->plan.status_count + (uint64_t)i] != ECF8_OK)
+        if (p->host_status[p->status_count + (uint64_t)i] != ECF8_OK)
             return p->numbers[p->containers + i];
     return -1;
+}
+
+// Decodes with checksums, and waits: the first damaged part, or -1.
+static int check(ecd_backend *be, ecd_decode_plan *p, void *out, cudaStream_t stream)
+{
+    if (!ecd_cuda_went(be, "decoding", launch(p, out, true, stream)))
+        return -1;
+    int fault = fault_of(be, p, stream);
+    p->noted |= fault < 0 && ecd_backend_ok(be);
+    return fault;
 }
 
 int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *p, void *out, bool verify)
@@ -285,12 +323,13 @@ int ecd_cuda_decode(ecd_backend *be, ecd_decode_plan *p, void *out, bool verify)
     cudaStream_t main = (cudaStream_t)cuda->stream, stream = (cudaStream_t)cuda->queues[ECD_QUEUE_DECODE];
     if (!ecd_backend_ok(be) ||
         !ecd_cuda_went(be, "ordering streams", cudaEventRecord((cudaEvent_t)cuda->free_again, main)) ||
-        !ecd_cuda_went(be, "ordering streams", cudaStreamWaitEvent(stream, (cudaEvent_t)cuda->free_again, 0)) ||
-        !ecd_cuda_went(be, "decoding", launch(p, out, verify, stream)) ||
-        !ecd_cuda_went(be, "ordering streams", cudaEventRecord(p->done, stream)))
+        !ecd_cuda_went(be, "ordering streams", cudaStreamWaitEvent(stream, (cudaEvent_t)cuda->free_again, 0)))
         return -1;
-    int fault = verify ? fault_of(be, p, stream) : -1;
-    p->noted |= verify && fault < 0 && ecd_backend_ok(be);
+    int fault = verify ? check(be, p, out, stream) : -1;
+    if (fault < 0 && ecd_backend_ok(be) && (!verify || p->is_wide))
+        ecd_cuda_went(be, "decoding", launch(p, out, false, stream));
+    if (ecd_backend_ok(be))
+        ecd_cuda_went(be, "ordering streams", cudaEventRecord(p->done, stream));
     return fault;
 }
 

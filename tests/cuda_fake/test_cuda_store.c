@@ -25,6 +25,8 @@ typedef struct run {
     int64_t pictures;
     int first; // seed of the first picture
     int steps; // 0: one
+    ecd_compute compute; // ECD_COMPUTE_AUTO: bf16
+    bool check_crc;
 } run;
 
 typedef struct album {
@@ -46,7 +48,8 @@ static ecd_status draw(const run *r, album *a, ecd_diag *diag)
 {
     ecd_backend *be = NULL;
     ecd_pipeline *p = NULL;
-    const ecd_backend_options cuda = {.name = "cuda", .compute = ECD_COMPUTE_BF16, .threads = 1};
+    const ecd_compute compute = r->compute == ECD_COMPUTE_AUTO ? ECD_COMPUTE_BF16 : r->compute;
+    const ecd_backend_options cuda = {.name = "cuda", .compute = compute, .threads = 1};
     memset(a, 0, sizeof *a);
     emu_forget_peak();
     ecd_status status = ecd_cuda_open_with(&cuda, &(ecd_cuda_libraries){"", ""}, &be, diag);
@@ -58,6 +61,7 @@ static ecd_status draw(const run *r, album *a, ecd_diag *diag)
         .store = {.mode = r->mode,
                   .read_ahead = true,
                   .budget_bytes = r->budget,
+                  .check_crc = r->check_crc,
                   .rates_file = rates,
                   .least_bytes = &a->least}};
     if (!status)
@@ -181,6 +185,33 @@ static void every_budget(void **state)
     assert_memory_equal(a.rgb[0], expected->rgb[0], BYTES);
 }
 
+// E4M3 is decoded to BF16 where products take that, once to its own type for the checksums; in f32 it is not. Without a budget
+// and under one that has room for it, the same pictures; under the least it is sent and decoded to its own type.
+static void decoded_wide(void **state)
+{
+    const album *expected = *state;
+    album own, wide, checked, ready;
+    run r = {.folder = coded, .mode = ECD_WEIGHTS_ECF8, .pictures = 1, .vae = ECD_VAE_RESIDENT, .compute = ECD_COMPUTE_F32};
+    draw_well(&r, &own);
+    r.compute = ECD_COMPUTE_BF16;
+    draw_well(&r, &wide);
+    assert_int_equal(wide.report.store.buffer_bytes, 2 * own.report.store.buffer_bytes);
+    assert_memory_equal(wide.rgb[0], expected->rgb[0], BYTES);
+    r.check_crc = true;
+    r.steps = 2;
+    draw_well(&r, &checked);
+    r.check_crc = false;
+    r.budget = (uint64_t)1 << 32;
+    draw_well(&r, &ready);
+    assert_memory_equal(ready.rgb[0], checked.rgb[0], BYTES);
+    assert_int_equal(ready.report.store.plan.counts[ECD_BLOCK_READY], 3);
+    assert_true(ready.report.store.weights_bytes > own.report.store.raw_bytes);
+    r.budget = least_of(r);
+    draw_well(&r, &own);
+    assert_memory_equal(own.rgb[0], checked.rgb[0], BYTES);
+    assert_true(own.report.store.buffer_bytes < wide.report.store.buffer_bytes);
+}
+
 // The VAE in the weights' place, which are given up for it and come again.
 static void vae_staged(void **state)
 {
@@ -294,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_budget, fresh),     cmocka_unit_test_setup(vae_staged, fresh),
+        cmocka_unit_test_setup(decoded_wide, fresh),
         cmocka_unit_test_setup(several_steps, fresh),    cmocka_unit_test_setup(batch_positions, fresh),
         cmocka_unit_test_setup(published_groups, fresh), cmocka_unit_test_setup(memory_out, fresh),
         cmocka_unit_test_setup(kernel_fault, fresh),
