@@ -8,7 +8,7 @@
 #
 #   ECD_GPU_BUILD=DIR|FILE        what was built before (target ecd_device) or packed, for a machine that cannot build
 #   ECD_GPU_STEPS="bench_* emoji" only the steps of these names or patterns; --steps lists all in their order
-#   ECD_GPU_SECONDS=N             for all of it (585)
+#   ECD_GPU_SECONDS=N             for all of it (585); ECD_GPU_LIMIT=N for a step at most
 #   ECD_GPU_FLUX=NAME             flux1-dev (whole: 32 GB of disk, and 450 s of all processors together to make it) or flux1-short
 #                                 (6 of its 57 blocks); by what the machine has
 #   ECD_GPU_SCRATCH=DIR           keeps the synthetic weights there, for a second call
@@ -84,6 +84,7 @@ step() {
         note "$name" 0 null 'left out: no time'
         return
     fi
+    [ "$limit" -le "${ECD_GPU_LIMIT:-$limit}" ] || limit=$ECD_GPU_LIMIT
     [ "$limit" -le "$left" ] || limit=$left
     timeout -k 5 "$limit" "$@" >"$work/$name.out" 2>"$work/$name.log" </dev/null || status=$?
     case "$status" in
@@ -131,17 +132,17 @@ profile() {
 choose() {
     local free memory
     model=emoji dit=dit-xl-2-256 dit_budgets=250M,500M flux_budgets=4G,8G size=512x512 large=1024x1024
-    flux=flux1-short runs=2 steps=4 few=() batches=1,4 patience=1 bandwidth=(320 20) decode=(320 10) decode_small=(28 20)
+    flux=flux1-short runs=2 dit_steps=20 flux_steps=8 few=() batches=1,4 patience=1 bandwidth=(320 20) decode=(320 10) decode_small=(28 20)
     if [ -n "${ECD_GPU_SMALL:-}" ]; then
         model=$root/tests/data/models/dit_a_fp8_tensor dit=dit-tiny dit_budgets=34.3M,all flux_budgets=1M,37.5M flux=flux1-tiny
-        size=32x32 large=64x64 runs=1 steps=1 few=(--steps 1) batches=1,2 patience=20 bandwidth=(1 1 1) decode=(1 1) decode_small=(1 1)
+        size=32x32 large=64x64 runs=1 dit_steps=1 flux_steps=1 few=(--steps 1) batches=1,2 patience=20 bandwidth=(1 1 1) decode=(1 1) decode_small=(1 1)
         return
     fi
     free=$(df --output=avail -B1G "$scratch" | tail -n 1)
     memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1 || true)
     if [ "$(nproc)" -ge 12 ] && [ "$free" -ge 45 ] && [ "${memory%%[!0-9]*}" -ge 40000 ] 2>/dev/null; then flux=flux1-dev; fi
     flux=${ECD_GPU_FLUX:-$flux}
-    [ "$flux" = flux1-dev ] || flux_budgets=1.2G
+    [ "$flux" = flux1-dev ] || flux_budgets=1.6G
 }
 
 run_steps() {
@@ -158,13 +159,14 @@ run_steps() {
     bench=("$ecdit" bench --backend cuda --json --scratch "$scratch" --runs "$runs")
     step bench_emoji 45 "${bench[@]}" "${few[@]}" "$model" --batch "$batches"
     step bench_emoji_no_graphs 30 env ECD_CUDA_GRAPHS=0 "${bench[@]}" "${few[@]}" "$model"
-    bench+=(--steps "$steps" --synthetic)
-    step make_dit 60 "${bench[@]}" "$dit" --runs 0
-    step bench_dit 60 "${bench[@]}" "$dit" --batch "$batches"
-    step bench_dit_no_graphs 30 env ECD_CUDA_GRAPHS=0 "${bench[@]}" "$dit"
+    local bench_dit=("${bench[@]}" --synthetic "$dit" --steps "$dit_steps")
+    step make_dit 60 "${bench_dit[@]}" --runs 0
+    step bench_dit 60 "${bench_dit[@]}" --batch "$batches"
+    step bench_dit_no_graphs 30 env ECD_CUDA_GRAPHS=0 "${bench_dit[@]}"
     profile profile_dit 45 "$ecdit" generate "$scratch/$dit-e4m3-ecf8" --class 3 --backend cuda --steps 1 --quiet -o "$work/x.png"
-    step make_flux 120 "${bench[@]}" "$flux" --runs 0
-    step bench_flux 90 "${bench[@]}" "$flux" --size "$size" --runs 1
+    local bench_flux=("${bench[@]}" --synthetic "$flux" --size "$size" --steps "$flux_steps" --runs 1)
+    step make_flux 120 "${bench_flux[@]}" --runs 0
+    step bench_flux 90 "${bench_flux[@]}"
     # One step of each path, by kernels; the text is encoded before.
     draw=("$ecdit" generate --prompt 'a red fox' --backend cuda --cache-text "$work" --steps 1 --size "$size" --quiet -o "$work/x.png")
     for form in '' _raw; do
@@ -174,15 +176,15 @@ run_steps() {
         profile "profile_flux$form" 60 "${draw[@]}" "$source"
     done
     for test in dit flux; do sanitize memcheck "$test" 60; done
-    step bench_flux_fp8 60 "${bench[@]}" "$flux" --size "$size" --runs 1 --compute fp8
+    step bench_flux_fp8 60 "${bench_flux[@]}" --compute fp8
     step flux_large 60 "$ecdit" generate "$scratch/$flux-ecf8" --prompt 'a red fox' --backend cuda --cache-text "$work" --steps 4 \
         --size "$large" --json -o "$work/large.png"
-    step bench_dit_tuned 45 env ECD_CUDA_TUNE=1 XDG_CACHE_HOME="$work/tuned" "${bench[@]}" "$dit"
-    step bench_dit_budgets 60 "${bench[@]}" "$dit" --runs 1 --budgets "$dit_budgets"
-    step bench_flux_budgets 120 "${bench[@]}" "$flux" --size "$size" --runs 1 --budgets "$flux_budgets"
+    step bench_dit_tuned 45 env ECD_CUDA_TUNE=1 XDG_CACHE_HOME="$work/tuned" "${bench_dit[@]}"
+    step bench_dit_budgets 60 "${bench_dit[@]}" --runs 1 --budgets "$dit_budgets"
+    step bench_flux_budgets 120 "${bench_flux[@]}" --budgets "$flux_budgets"
     for test in dit flux; do sanitize racecheck "$test" 60; done
     for test in dit flux; do sanitize initcheck "$test" 60; done
-    step bench_flux_batch 60 "${bench[@]}" "$flux" --size "$size" --runs 1 --batch 4
+    step bench_flux_batch 60 "${bench_flux[@]}" --batch 4
 }
 
 # ----

@@ -97,7 +97,7 @@ def pair(point, key):
 def bench_rows(name, bench, budgets):
     rows = []
     for point in bench["points"]:
-        what = f"{bench['model']} {bench['width']}x{bench['height']}, {bench['compute']}"
+        what = f"{bench['model']} {bench['width']}x{bench['height']}, {bench['compute']}, {bench['steps']} steps"
         cells = [name, what, str(point["batch"])]
         if budgets:
             cells.append("all" if point["budget_bytes"] is None else megabytes(point["budget_bytes"]))
