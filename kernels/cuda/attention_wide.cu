@@ -2,8 +2,8 @@
 //
 // A block has 32 queries, which its warps share: in the first product a warp has 16 of them, whose 512 channels stay in its
 // registers, and 8 of a tile's 32 keys; logits and weights pass through shared memory, where a warp makes the weights of 4
-// queries; in the second product a warp has all queries and 64 channels. Values are fetched while keys are multiplied,
-// the next keys while weights are made and values multiplied.
+// queries; in the second product a warp has all queries and 64 channels. The next keys are fetched from the moment that all
+// have multiplied the ones before, and so the values: always a tile of one or the other is on its way.
 #include "kernels/cuda/attention.cuh"
 
 enum { WARPS = 8, THREADS = WARPS * ECD_WARP, QUERIES = 32, KEYS = 32, DIM = 512, PITCH = DIM + ECD_SKEW };
@@ -50,20 +50,34 @@ static __device__ __forceinline__ void multiply_keys(const uint32_t (&query)[DIM
     }
 }
 
-// The weights of the warp's own queries [own, own + OWN) of the block: a lane has a key.
+// The weights of the warp's own queries [own, own + OWN) of the block: a lane has a key. Step by step for all of them, so
+// that the shuffles of one do not wait for another's.
 static __device__ __forceinline__ void make_weights(const ecd_attention &op, int block, int own, int key, shared_tiles *t,
                                                     softmax *s)
 {
     const int lane = threadIdx.x % ECD_WARP;
+    float logit[OWN], most[OWN];
+#pragma unroll
+    for (int r = 0; r < OWN; r++)
+        logit[r] = t->logits[(own + r) * KEYS_PITCH + lane] * (op.scale * ecd_log2_e);
+    if (op.distance_bias)
+#pragma unroll
+        for (int r = 0; r < OWN; r++)
+            logit[r] += ecd_bias_log2(op, block + own + r, key + lane);
+#pragma unroll
+    for (int r = 0; r < OWN; r++)
+        most[r] = logit[r] = key + lane < ecd_seen(op, block + own + r) ? logit[r] : -INFINITY;
+#pragma unroll
+    for (int step = ECD_WARP / 2; step; step /= 2)
+#pragma unroll
+        for (int r = 0; r < OWN; r++)
+            most[r] = fmaxf(most[r], __shfl_xor_sync(0xffffffffu, most[r], step));
 #pragma unroll
     for (int r = 0; r < OWN; r++) {
-        const int query = block + own + r, at = (own + r) * KEYS_PITCH + lane;
-        float logit = fmaf(t->logits[at], op.scale * ecd_log2_e, ecd_bias_log2(op, query, key + lane));
-        logit = key + lane < ecd_seen(op, query) ? logit : -INFINITY;
-        const float shrink = ecd_move_base(ecd_warp_max(logit), 1.0f, s->base[r]);
-        const float weight = ecd_exp2(logit - ecd_scaled_base(s->base[r], 1.0f));
+        const float shrink = ecd_move_base(most[r], 1.0f, s->base[r]);
+        const float weight = ecd_exp2(logit[r] - ecd_scaled_base(s->base[r], 1.0f));
         s->sum[r] = s->sum[r] * shrink + weight;
-        t->weights[at] = (ecd_bf16_bits)ecd_pack_bf16(weight, 0.0f);
+        t->weights[(own + r) * KEYS_PITCH + lane] = (ecd_bf16_bits)ecd_pack_bf16(weight, 0.0f);
         if (lane == 0)
             t->factors[own + r] = shrink;
     }
@@ -150,6 +164,9 @@ template <bool ALIGNED> static __global__ void __launch_bounds__(THREADS, 1) att
 #pragma unroll
     for (int d = 0; d < DIM / ECD_DEPTH; d++)
         ecd_ldmatrix_x4_at<false>(query[d], pieces + d * ECD_DEPTH * 2);
+    __syncthreads(); // all have the queries
+    ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(v, 0, t->values);
+    ecd_cp_async_commit();
     softmax s;
     float out[TILES][CHANNELS / ECD_CELL][4];
 #pragma unroll
@@ -166,10 +183,8 @@ template <bool ALIGNED> static __global__ void __launch_bounds__(THREADS, 1) att
                 out[m][n][i] = 0;
 #pragma unroll 1
     for (int key = 0; key < k.tokens; key += KEYS) {
-        ecd_cp_async_wait<0>();
-        __syncthreads(); // the keys are there, all are done with the values and weights before
-        ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(v, key, t->values);
-        ecd_cp_async_commit();
+        ecd_cp_async_wait<1>();
+        __syncthreads(); // the keys are there
         multiply_keys(query, t, row, column);
         __syncthreads(); // the logits are there, all are done with the keys
         if (key + KEYS < k.tokens)
@@ -179,8 +194,11 @@ template <bool ALIGNED> static __global__ void __launch_bounds__(THREADS, 1) att
         ecd_cp_async_wait<1>();
         __syncthreads(); // the values are there, and the weights
         multiply_values(t, channel, out);
+        __syncthreads(); // all are done with the values, and the weights
+        if (key + KEYS < k.tokens)
+            ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(v, key + KEYS, t->values);
+        ecd_cp_async_commit();
     }
-    __syncthreads();
 #pragma unroll
     for (int r = 0; r < OWN; r++) {
         const float sum = ecd_warp_sum(s.sum[r]);

@@ -154,9 +154,11 @@ static inline unsigned ecd_cover(int64_t count, int64_t size)
 #define ECD_RUN(kernel, grid, block, shared_bytes, stream, ...)                                                        \
     ECD_LAUNCH(kernel, grid, block, shared_bytes, (cudaStream_t)(stream), __VA_ARGS__)
 
-// Allows the kernel so much dynamic shared memory (more than 48 KiB must be asked for). NULL, or the runtime's text.
+// Allows the kernel so much dynamic shared memory, of which more than 48 KiB must be asked for. NULL, or the runtime's text.
 template <class Kernel> static inline const char *ecd_allow_shared(Kernel kernel, size_t bytes)
 {
+    if (bytes <= 48 * 1024)
+        return NULL;
     const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     return error == cudaSuccess ? NULL : cudaGetErrorString(error);
 }

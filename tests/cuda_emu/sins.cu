@@ -202,6 +202,17 @@ void sound_matrices(const uint16_t *in, uint32_t *plain, uint32_t *transposed)
     ECD_LAUNCH(matrices_kernel, 1, 32, 0, 0, in, plain, transposed);
 }
 
+static __global__ void numbers_kernel(const float *in, uint32_t *packed, float *powers)
+{
+    packed[threadIdx.x] = ecd_pack_bf16(in[threadIdx.x], -in[threadIdx.x]);
+    powers[threadIdx.x] = ecd_exp2(in[threadIdx.x]);
+}
+
+void sound_numbers(const float *in, uint32_t *packed, float *powers)
+{
+    ECD_LAUNCH(numbers_kernel, 1, 32, 0, 0, in, packed, powers);
+}
+
 static __global__ void add_kernel(uint32_t *out, uint32_t by)
 {
     out[threadIdx.x] += by;

@@ -19,6 +19,7 @@ void sound_votes(uint32_t *out);                                         // [32]
 void sound_product(const uint16_t *a, const uint16_t *b, float *d);      // 16x16 times 16x8, BF16 (b: [8][16])
 void sound_product_tf32(const float *a, const float *b, float *d);       // 16x8 times 8x8 (b: [8 columns][8])
 void sound_matrices(const uint16_t *in, uint32_t *plain, uint32_t *transposed); // four 8x8 matrices, [32][4] each
+void sound_numbers(const float *in, uint32_t *packed, float *powers); // [32]: (x, -x) as BF16, 2^x
 
 void sound_add(uint32_t *out, uint32_t by, void *stream); // to each of 32 words
 

@@ -1,4 +1,5 @@
 // The emulator itself: sound kernels give the right results in every order of threads, and each sin is found.
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,44 @@ static void check_matrices(void)
         }
 }
 
+static void check_numbers(void)
+{
+    static const struct {
+        float x;
+        uint32_t packed;
+        float power;
+    } cases[] = {
+        {1.0f, 0xbf803f80, 2.0f},
+        {-2.5f, 0x4020c020, 0.17677669f},
+        {0x1.01p0f, 0xbf803f80, 2.00542255f}, // a tie
+        {0x1.03p0f, 0xbf823f82, 2.0163118f},
+        {-INFINITY, 0x7f80ff80, 0.0f},
+        {INFINITY, 0xff807f80, INFINITY},
+        {-126.0f, 0x42fcc2fc, 0x1p-126f},
+        {-127.0f, 0x42fec2fe, 0.0f},
+        {0x1.fffffep127f, 0xff807f80, INFINITY},
+        {NAN, 0x7fff7fff, NAN},
+    };
+    enum { COUNT = sizeof cases / sizeof *cases };
+    static float in[32], powers[32];
+    static uint32_t packed[32];
+    for (unsigned i = 0; i < 32; i++)
+        in[i] = cases[i % COUNT].x;
+    void *d = device_copy(in, sizeof in), *p = device_copy(NULL, sizeof packed), *e = device_copy(NULL, sizeof powers);
+    sound_numbers(d, p, e);
+    take_back(packed, p, sizeof packed);
+    take_back(powers, e, sizeof powers);
+    cudaFree(d);
+    for (unsigned i = 0; i < 32; i++) {
+        const float power = cases[i % COUNT].power;
+        assert_int_equal(packed[i], cases[i % COUNT].packed);
+        if (isnan(power))
+            assert_true(isnan(powers[i]));
+        else
+            assert_true(powers[i] == power || fabsf(powers[i] - power) < 1e-6f * power);
+    }
+}
+
 static void test_sound(void **state)
 {
     (void)state;
@@ -189,6 +228,7 @@ static void test_sound(void **state)
         check_votes();
         check_products();
         check_matrices();
+        check_numbers();
     }
     emu_set_order(EMU_FORWARD, 0);
     const emu_counts counts = emu_counted();

@@ -49,13 +49,13 @@ KERNELS = {
     "0.2.0 to FP8": ("published_kernelILb0E", 512, 512 * 64, NO_LOOP),
     "0.2.0 to BF16": ("published_kernelILb1E", 512, 512 * 64, NO_LOOP),
 }
-# name in the table: mangled name, threads, dynamic shared memory, whether there is one way through the main loop
+# name in the table: mangled name, threads, dynamic shared memory
 ATTENTION = {
-    "attention, 128 channels": ("attention_mmaILi128ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (128 + 8) * 2, True),
-    "128 channels, few blocks": ("attention_mmaILi128ELi1ELb0ELb1E", 128, (64 + 2 * 64) * (128 + 8) * 2, True),
-    "attention, 80 channels": ("attention_mmaILi80ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (80 + 8) * 2, True),
-    "attention, 64 channels": ("attention_mmaILi64ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (64 + 8) * 2, True),
-    "attention, 512 channels": ("attention_wideILb1E", 256, 2 * 32 * (512 + 8) * 2 + 32 * 40 * (2 + 4) + 32 * 4, False),
+    "attention, 128 channels": ("attention_mmaILi128ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (128 + 8) * 2),
+    "128 channels, few blocks": ("attention_mmaILi128ELi1ELb0ELb1E", 128, (64 + 2 * 64) * (128 + 8) * 2),
+    "attention, 80 channels": ("attention_mmaILi80ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (80 + 8) * 2),
+    "attention, 64 channels": ("attention_mmaILi64ELi2ELb0ELb1E", 128, (128 + 2 * 64) * (64 + 8) * 2),
+    "attention, 512 channels": ("attention_wideILb1E", 256, 2 * 32 * (512 + 8) * 2 + 32 * 40 * (2 + 4) + 32 * 4),
 }
 STAGE = 512  # bytes that a refill of the ring brings
 
@@ -173,18 +173,17 @@ def figures(arch, label, threads, dynamic, r):
 
 def measure_attention(arch, resources, sass, mix):
     rows = []
-    for label, (mangled, threads, dynamic, one_way) in ATTENTION.items():
+    for label, (mangled, threads, dynamic) in ATTENTION.items():
         name, r = resources_of(resources, mangled)
         row = figures(arch, label, threads, dynamic, r)
         body, count = mma_loop(sass[name])
         if not count:
             sys.exit(f"sm_{arch}, {label}: no loop with HMMA")
-        if one_way:  # aside: masks and the moving of a base; the fetching of the next keys is what split_loop calls a refill
-            always, refill, other = split_loop(body)
-            row["a_mma"] = (always + refill) / count
-            row["loop"] = {"always": always, "next keys": refill, "other": other, "mma": count}
-            if mix:
-                row["mix"] = collections.Counter(opcode(t) for _, t in body)
+        always, fetching, other = split_loop(body)  # other: masks, a bias, the moving of a base
+        row["a_mma"] = (always + fetching) / count
+        row["loop"] = {"always": always, "fetching": fetching, "other": other, "mma": count}
+        if mix:
+            row["mix"] = collections.Counter(opcode(t) for _, t in body)
         rows.append(row)
     return rows
 
