@@ -134,15 +134,6 @@ static __device__ __forceinline__ float ecd_warp_max(float v)
     return v;
 }
 
-// One element by what its group's measure says, as group_norm and a convolution's input have it.
-static __device__ __forceinline__ float ecd_group_value(const ecd_group_norm &op, int64_t c, float v)
-{
-    const ecd_cuda_moments m = ((const ecd_cuda_moments *)op.measured)[c];
-    v = (v - m.mean) * m.inverse;
-    v = v * op.gamma[c] + op.beta[c];
-    return op.silu ? ecd_silu(v) : v;
-}
-
 // Blocks of `size` that cover `count`, at least one (a grid of none cannot be launched).
 static inline unsigned ecd_cover(int64_t count, int64_t size)
 {

@@ -1,9 +1,10 @@
 // GroupNorm with SiLU, channels last. Chunks of pixels give mean and squares about it for each group; one block a group
 // joins them (Chan, Golub and LeVeque's formula, in double) and tells each of its channels; then every element is brought
 // to its output, here or as a convolution reads it.
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/strips.cuh"
 
 enum { CHUNK = 128, MERGE = 128 }; // pixels of a chunk; threads that join
+enum { AT_ONCE = 8, FEW_BLOCKS = 512, PIXELS = 4 }; // pixels read at once; blocks that fill a device; pixels that a thread norms
 
 typedef struct moments {
     float mean, squares; // squares: sum of (x - mean)^2
@@ -15,32 +16,58 @@ static __device__ __forceinline__ int64_t chunk_pixels(const ecd_group_norm &op,
     return left < CHUNK ? left : (int64_t)CHUNK;
 }
 
-// Sums of one chunk, a chain a channel, then a chain over a group's channels. shared: channels + groups floats.
-template <typename Act> static __global__ void chunk_moments(ecd_group_norm op, moments *out)
+// Sums of (x - centre)^power over a chunk's pixels of N neighbouring channels of a group, a chain a channel in the pixels' order.
+// Some are read at once: the additions wait for each other, the reads do not.
+template <typename Act, int N, bool SQUARES>
+static __device__ __forceinline__ void sum_channels(const Act *x, int64_t stride, int pixels, float centre, float (&sum)[N])
+{
+    for (int i = 0; i < N; i++)
+        sum[i] = 0;
+    for (int p = 0; p < pixels; p += AT_ONCE) {
+        ecd_words<Act, N> words[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+            if (p + k < pixels)
+                ecd_load_words(x + (p + k) * stride, words[k]);
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            float v[N];
+            ecd_widen(words[k], v);
+            for (int i = 0; p + k < pixels && i < N; i++)
+                sum[i] = SQUARES ? fmaf(v[i] - centre, v[i] - centre, sum[i]) : sum[i] + v[i];
+        }
+    }
+}
+
+// One chunk of the block's groups, then a chain over a group's channels. shared: of the block's groups, a float a channel and one
+// a group.
+template <typename Act, int N> static __global__ void chunk_moments(ecd_group_norm op, int block_groups, moments *out)
 {
     ECD_DYNAMIC_SHARED(float, shared);
-    float *sums = shared, *means = shared + op.channels;
-    int64_t chunk = blockIdx.x, pixels = chunk_pixels(op, chunk), size = op.channels / op.groups;
-    const Act *x = (const Act *)op.x + chunk * CHUNK * op.x_stride;
+    const int64_t chunk = blockIdx.x, first = (int64_t)blockIdx.y * block_groups;
+    const int size = (int)(op.channels / op.groups), pixels = (int)chunk_pixels(op, chunk);
+    const int groups = op.groups - first < block_groups ? (int)(op.groups - first) : block_groups, channels = groups * size;
+    float *sums = shared, *means = shared + channels, sum[N];
+    const Act *x = (const Act *)op.x + chunk * CHUNK * op.x_stride + first * size;
     for (int pass = 0; pass < 2; pass++) {
-        for (int64_t c = threadIdx.x; c < op.channels; c += blockDim.x) {
-            float sum = 0, centre = pass ? means[c / size] : 0.0f;
-            for (int64_t p = 0; p < pixels; p++) {
-                float v = ecd_load(x, p * op.x_stride + c) - centre;
-                sum = pass ? fmaf(v, v, sum) : sum + v;
-            }
-            sums[c] = sum;
+        for (int c = (int)threadIdx.x * N; c < channels; c += (int)blockDim.x * N) {
+            if (pass)
+                sum_channels<Act, N, true>(x + c, op.x_stride, pixels, means[c / size], sum);
+            else
+                sum_channels<Act, N, false>(x + c, op.x_stride, pixels, 0, sum);
+            for (int i = 0; i < N; i++)
+                sums[c + i] = sum[i];
         }
         __syncthreads();
-        for (int64_t g = threadIdx.x; g < op.groups; g += blockDim.x) {
-            float sum = 0;
-            for (int64_t c = g * size; c < (g + 1) * size; c++)
-                sum += sums[c];
-            moments *to = out + chunk * op.groups + g;
+        for (int g = (int)threadIdx.x; g < groups; g += (int)blockDim.x) {
+            float all = 0;
+            for (int c = g * size; c < (g + 1) * size; c++)
+                all += sums[c];
+            moments *to = out + chunk * op.groups + first + g;
             if (pass)
-                to->squares = sum;
+                to->squares = all;
             else
-                to->mean = means[g] = sum / (float)(size * pixels);
+                to->mean = means[g] = all / (float)((int64_t)size * pixels);
         }
         __syncthreads();
     }
@@ -95,41 +122,80 @@ static ecd_group_norm dense_of(const ecd_group_norm *op)
     return dense;
 }
 
+// Few chunks are shared out by groups too, which are apart from each other: that changes no sum.
+template <typename Act, int N>
+static const char *launch_chunks(ecd_cuda_stream *stream, const ecd_group_norm &op, int64_t chunks, moments *out)
+{
+    int64_t parts = (FEW_BLOCKS + chunks - 1) / chunks, size = op.channels / op.groups;
+    parts = parts < op.groups ? parts : op.groups;
+    const int64_t groups = (op.groups + parts - 1) / parts, threads = ecd_cover(groups * size / N, ECD_WARP) * ECD_WARP;
+    const dim3 grid((unsigned)chunks, ecd_cover(op.groups, groups));
+    ECD_RUN((chunk_moments<Act, N>), grid, (unsigned)(threads < 512 ? threads : 512),
+            (size_t)(groups * size + groups) * sizeof(float), stream, op, (int)groups, out);
+    return ecd_launch_error();
+}
+
+template <typename Act>
+static const char *launch_moments(ecd_cuda_stream *stream, const ecd_group_norm &op, int64_t chunks, moments *out)
+{
+    const bool pairs = op.channels / op.groups % 2 == 0 && ecd_lies_at(op.x, op.x_stride, sizeof(Act), 2 * sizeof(Act));
+    return pairs ? launch_chunks<Act, 2>(stream, op, chunks, out) : launch_chunks<Act, 1>(stream, op, chunks, out);
+}
+
 const char *ecd_cuda_launch_group_measure(ecd_cuda_stream *stream, bool narrow, const ecd_group_norm *op, void *scratch)
 {
-    ecd_group_norm dense = dense_of(op);
+    const ecd_group_norm dense = dense_of(op);
     moments *chunks = (moments *)scratch;
-    int64_t count = (op->pixels + CHUNK - 1) / CHUNK, threads = (op->channels + ECD_WARP - 1) / ECD_WARP * ECD_WARP;
-    size_t shared = (size_t)(op->channels + op->groups) * sizeof(float);
-    if (narrow)
-        ECD_RUN((chunk_moments<ecd_bf16_bits>), (unsigned)count, (unsigned)(threads < 512 ? threads : 512), shared,
-                stream, dense, chunks);
-    else
-        ECD_RUN((chunk_moments<float>), (unsigned)count, (unsigned)(threads < 512 ? threads : 512), shared, stream,
-                dense, chunks);
-    const char *error = ecd_launch_error();
+    const int64_t count = (op->pixels + CHUNK - 1) / CHUNK;
+    const char *error = narrow ? launch_moments<ecd_bf16_bits>(stream, dense, count, chunks)
+                               : launch_moments<float>(stream, dense, count, chunks);
     if (error)
         return error;
     ECD_RUN(merge_moments, (unsigned)op->groups, MERGE, 0, stream, dense, count, (const moments *)chunks);
     return ecd_launch_error();
 }
 
-template <typename Act> static __global__ void apply(ecd_group_norm op)
+// A thread N channels of PIXELS pixels, all read before any is written. x may be out.
+template <typename Act, int N> static __global__ void apply(ecd_group_norm op)
 {
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= op.pixels * op.channels)
+    const int64_t c = ((int64_t)blockIdx.y * blockDim.x + threadIdx.x) * N;
+    const int64_t begin = (int64_t)blockIdx.x * blockDim.y * PIXELS + threadIdx.y;
+    if (c >= op.channels)
         return;
-    int64_t c = i % op.channels;
-    ecd_store((Act *)op.out, i, ecd_group_value(op, c, ecd_load((const Act *)op.x, i / op.channels * op.x_stride + c)));
+    ecd_group_strip<N> group;
+    ecd_words<Act, N> words[PIXELS];
+    ecd_load_group_strip(op, c, group);
+#pragma unroll
+    for (int k = 0; k < PIXELS; k++)
+        if (begin + k * blockDim.y < op.pixels)
+            ecd_load_words((const Act *)op.x + (begin + k * blockDim.y) * op.x_stride + c, words[k]);
+#pragma unroll
+    for (int k = 0; k < PIXELS; k++) {
+        const int64_t pixel = begin + k * blockDim.y;
+        if (pixel >= op.pixels)
+            return;
+        float v[N];
+        ecd_widen(words[k], v);
+        ecd_group_values(group, op.silu, v);
+        ecd_store_strip((Act *)op.out + pixel * op.channels + c, v);
+    }
+}
+
+template <typename Act> static const char *launch_apply(ecd_cuda_stream *stream, const ecd_group_norm &op)
+{
+    enum { N = ecd_strip<Act>::elements };
+    const bool strips = op.channels % N == 0 && ecd_lies_at(op.x, op.x_stride, sizeof(Act), ECD_STRIP_BYTES) &&
+                        ecd_lies_at(op.out, 0, 1, ECD_STRIP_BYTES) && ecd_group_lies(op);
+    const ecd_tiling t = ecd_tile_rows(op.pixels, strips ? op.channels / N : op.channels, PIXELS);
+    if (strips)
+        ECD_RUN((apply<Act, N>), t.grid, t.block, 0, stream, op);
+    else
+        ECD_RUN((apply<Act, 1>), t.grid, t.block, 0, stream, op);
+    return ecd_launch_error();
 }
 
 const char *ecd_cuda_launch_group_apply(ecd_cuda_stream *stream, bool narrow, const ecd_group_norm *op)
 {
-    unsigned blocks = ecd_cover(op->pixels * op->channels, ECD_BLOCK);
-    ecd_group_norm dense = dense_of(op);
-    if (narrow)
-        ECD_RUN((apply<ecd_bf16_bits>), blocks, ECD_BLOCK, 0, stream, dense);
-    else
-        ECD_RUN((apply<float>), blocks, ECD_BLOCK, 0, stream, dense);
-    return ecd_launch_error();
+    const ecd_group_norm dense = dense_of(op);
+    return narrow ? launch_apply<ecd_bf16_bits>(stream, dense) : launch_apply<float>(stream, dense);
 }

@@ -1,5 +1,5 @@
 // Orders of channels and patches: a thread an element of the output.
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/strips.cuh"
 
 typedef struct patches {
     int64_t channels, height, width, patch, count;
@@ -104,45 +104,89 @@ const char *ecd_cuda_launch_to_bytes(ecd_cuda_stream *stream, const float *x, in
     return ecd_launch_error();
 }
 
+enum { COLUMNS = 4 }; // of a row of a convolution's input that a thread gathers
+
+// grow: 0, or 1 where rows and columns are doubled; row_blocks: of threads, for one row.
 typedef struct window {
-    int64_t channels, first, out_width, out_channels, count;
+    int64_t channels, first, out_width, out_channels;
     int grow, before;
+    uint32_t row_blocks;
 } window;
 
-template <typename Act> static __global__ void gather(ecd_conv op, ecd_group_norm norm, window p, Act *out)
+// A thread N channels of COLUMNS pixels of a row, all read before any is written. NORMS: what a group norm makes of x.
+template <typename Act, int N, bool NORMS>
+static __global__ void gather(ecd_conv op, ecd_group_norm norm, window p, Act *out)
 {
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= p.count)
+    const int64_t c = ((int64_t)blockIdx.y * blockDim.x + threadIdx.x) * N, out_row = blockIdx.x / p.row_blocks;
+    if (c >= p.out_channels)
         return;
-    int64_t c = i % p.out_channels, pixel = i / p.out_channels;
-    int64_t column = pixel % p.out_width - p.before, row = pixel / p.out_width + p.first;
-    bool inside = row >= 0 && column >= 0 && row < op.height * p.grow && column < op.width * p.grow && c < p.channels;
-    if (!inside) {
-        out[i] = (Act)0;
-        return;
+    const int64_t begin = (int64_t)(blockIdx.x % p.row_blocks) * blockDim.y * COLUMNS + threadIdx.y, row = out_row + p.first;
+    const bool row_inside = row >= 0 && row < op.height << p.grow && c < p.channels;
+    const Act *from = (const Act *)op.x + (row >> p.grow) * op.width * op.x_stride + c;
+    ecd_group_strip<N> group = {};
+    if (NORMS && c < p.channels)
+        ecd_load_group_strip(norm, c, group);
+    ecd_words<Act, N> words[COLUMNS];
+    bool inside[COLUMNS];
+#pragma unroll
+    for (int k = 0; k < COLUMNS; k++) {
+        const int64_t column = begin + k * blockDim.y - p.before;
+        inside[k] = row_inside && column >= 0 && column < op.width << p.grow;
+        words[k] = {};
+        if (inside[k])
+            ecd_load_words(from + (column >> p.grow) * op.x_stride, words[k]);
     }
-    const Act *from = (const Act *)op.x + (row / p.grow * op.width + column / p.grow) * op.x_stride + c;
-    if (op.norm) // the host's pointer: whether there is one, no more
-        ecd_store(out, i, ecd_group_value(norm, c, ecd_load(from, 0)));
+#pragma unroll
+    for (int k = 0; k < COLUMNS; k++) {
+        const int64_t column = begin + k * blockDim.y;
+        if (column >= p.out_width)
+            return;
+        Act *to = out + (out_row * p.out_width + column) * p.out_channels + c;
+        if (!NORMS || !inside[k]) {
+            ecd_store_words(to, words[k]);
+            continue;
+        }
+        float v[N];
+        ecd_widen(words[k], v);
+        ecd_group_values(group, norm.silu, v);
+        ecd_store_strip(to, v);
+    }
+}
+
+template <typename Act, int N>
+static const char *launch_gather(ecd_cuda_stream *stream, const ecd_conv &op, const ecd_group_norm *norm, window p,
+                                 int64_t rows, Act *out)
+{
+    ecd_tiling t = ecd_tile_rows(p.out_width, p.out_channels / N, COLUMNS);
+    p.row_blocks = t.grid.x;
+    t.grid.x *= (unsigned)rows;
+    const ecd_group_norm none = {};
+    if (norm)
+        ECD_RUN((gather<Act, N, true>), t.grid, t.block, 0, stream, op, *norm, p, out);
     else
-        out[i] = *from;
+        ECD_RUN((gather<Act, N, false>), t.grid, t.block, 0, stream, op, none, p, out);
+    return ecd_launch_error();
+}
+
+template <typename Act>
+static const char *launch_gather_of(ecd_cuda_stream *stream, const ecd_conv &op, window p, int64_t rows, void *out)
+{
+    enum { N = ecd_strip<Act>::elements };
+    const ecd_group_norm *norm = op.norm;
+    const bool strips = p.channels % N == 0 && p.out_channels % N == 0 &&
+                        ecd_lies_at(op.x, op.x_stride, sizeof(Act), ECD_STRIP_BYTES) &&
+                        ecd_lies_at(out, 0, 1, ECD_STRIP_BYTES) && (!norm || ecd_group_lies(*norm));
+    return strips ? launch_gather<Act, N>(stream, op, norm, p, rows, (Act *)out)
+                  : launch_gather<Act, 1>(stream, op, norm, p, rows, (Act *)out);
 }
 
 const char *ecd_cuda_launch_gather(ecd_cuda_stream *stream, bool narrow, const ecd_conv *op, int64_t channels,
                                    int64_t first, int64_t rows, int before, int after, int64_t out_channels, void *out)
 {
-    window p = {channels, first, 0, out_channels, 0, op->upsample ? 2 : 1, before};
-    p.out_width = op->width * p.grow + before + after;
-    p.count = rows * p.out_width * out_channels;
+    const int grow = op->upsample ? 1 : 0;
+    const window p = {channels, first, (op->width << grow) + before + after, out_channels, grow, before, 0};
     ecd_conv dense = *op;
     dense.x_stride = op->x_stride ? op->x_stride : channels;
-    ecd_group_norm norm = {};
-    if (op->norm)
-        norm = *op->norm;
-    unsigned blocks = ecd_cover(p.count, ECD_BLOCK);
-    if (narrow)
-        ECD_RUN((gather<ecd_bf16_bits>), blocks, ECD_BLOCK, 0, stream, dense, norm, p, (ecd_bf16_bits *)out);
-    else
-        ECD_RUN((gather<float>), blocks, ECD_BLOCK, 0, stream, dense, norm, p, (float *)out);
-    return ecd_launch_error();
+    return narrow ? launch_gather_of<ecd_bf16_bits>(stream, dense, p, rows, out)
+                  : launch_gather_of<float>(stream, dense, p, rows, out);
 }

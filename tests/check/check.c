@@ -60,6 +60,13 @@ void ecd_check_as_act(const ecd_backend *be, const float *values, size_t count, 
     }
 }
 
+void ecd_check_raise_keys(float *k, int64_t batch, int64_t tokens, int64_t width, int64_t stride)
+{
+    for (int64_t row = 0; row < batch * tokens; row++)
+        for (int64_t i = 0; i < width && row % tokens >= tokens - 3; i++)
+            k[row * stride + i] = ecd_from_bf16(ecd_to_bf16(k[row * stride + i] * 5));
+}
+
 void ecd_check_true(ecd_check *check, const char *what, bool holds)
 {
     check->checks++;
@@ -172,4 +179,5 @@ void ecd_check_all(ecd_check *check)
     ecd_check_layout(check);
     ecd_check_rope(check);
     ecd_check_batch(check);
+    ecd_check_place(check);
 }

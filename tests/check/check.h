@@ -33,6 +33,10 @@ void ecd_guarded_free(ecd_guarded *buffer);
 void ecd_check_fill(ecd_check *check, float *values, size_t count, bool round);
 void ecd_check_as_act(const ecd_backend *be, const float *values, size_t count, void *out);
 
+// Makes the last three keys of each sequence five times as large: a softmax that goes through its keys finds its largest
+// logits late. k: [batch, tokens, width], rows stride elements apart.
+void ecd_check_raise_keys(float *k, int64_t batch, int64_t tokens, int64_t width, int64_t stride);
+
 // Compares a cpu result (act or f32) with the reference; NaN must meet NaN. Counts and prints a failure.
 void ecd_check_close(ecd_check *check, const char *what, const float *expected, const void *found, bool act,
                      size_t count);
@@ -62,6 +66,7 @@ void ecd_check_combine(ecd_check *check); // sampler steps and picture bytes: re
 void ecd_check_rope(ecd_check *check);
 void ecd_check_coded(ecd_check *check); // ECF8 weights against their elements
 void ecd_check_batch(ecd_check *check);  // a picture alone and among others
+void ecd_check_place(ecd_check *check);  // operands aligned and not
 void ecd_check_all(ecd_check *check);    // all of these
 void ecd_check_bench(ecd_check *check);
 

@@ -1,7 +1,7 @@
 # Every operation of every level against ref, and its bits against the other levels. A level that this CPU lacks is
 # skipped, and says so. "plain" is the scalar level as CPUs without fused multiply-adds run it, "wide" AVX-512's template.
 add_library(ecd_check_cases OBJECT EXCLUDE_FROM_ALL check/check.c check/linear.c check/vision.c check/layout.c check/rope.c
-    check/batch.c check/combine.c)
+    check/batch.c check/combine.c check/place.c)
 target_include_directories(ecd_check_cases PRIVATE ${PROJECT_SOURCE_DIR})
 add_executable(ecd_check check/main_cpu.c check/coded.c check/bench.c)
 target_link_libraries(ecd_check PRIVATE ecd_check_cases ecd_kernels)
