@@ -34,6 +34,7 @@ static void check_attention(ecd_check *check, int64_t batch, int64_t heads, int6
     size_t picture = (size_t)tokens * width * act;
     float *values = ecd_check_values(check, 3 * out), *bias = ecd_check_values(check, (size_t)(heads * (2 * tokens - 1)));
     char *x = malloc(3 * out * act), *all = malloc(out * act), *alone = malloc(picture);
+    ecd_check_raise_keys(values + out, batch, tokens, (int64_t)width, (int64_t)width);
     ecd_check_as_act(check->one, values, 3 * out, x);
     ecd_attention op = {.batch = batch, .heads = heads, .head_dim = dim, .q_tokens = tokens, .kv_tokens = tokens,
                         .q = x, .k = x + out * act, .v = x + 2 * out * act, .out = all,

@@ -194,6 +194,8 @@ static void check_attention(ecd_check *check)
         size_t out = (size_t)(op.batch * tokens * width);
         float *x = ecd_check_values(check, 3 * out);
         compare(check, "attention", run_attention, &op, x, true, 3 * out, out);
+        ecd_check_raise_keys(x + width, op.batch, tokens, width, 3 * width);
+        compare(check, "attention that ends in large logits", run_attention, &op, x, true, 3 * out, out);
         float *bias = ecd_check_values(check, (size_t)(op.heads * (2 * tokens - 1)));
         ecd_attention masked = op;
         masked.causal = i != 2;
