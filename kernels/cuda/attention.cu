@@ -75,15 +75,17 @@ template <int CHANNELS, int ROWS> static __global__ void attention(ecd_attention
         __syncthreads(); // all are done with the keys
         load_rows(v, op.v_stride, key, op.kv_tokens, KEYS, dim, pitch, tile);
         __syncthreads();
-        for (int r = 0; r < ROWS; r++) {
-            int64_t token = first + warp * ROWS + r, limit = op.causal && token + 1 < seen ? token + 1 : seen;
-            // What is not seen is not touched: 0 times NaN would be NaN.
-            int keys = limit - key < KEYS ? (int)(limit - key) : (int)KEYS;
-            for (int j = 0; j < keys; j++) {
+        for (int j = 0; j < KEYS && key + j < seen; j++) {
+            float value[CHANNELS];
+            for (int c = 0; c < CHANNELS; c++)
+                value[c] = lane + c * ECD_WARP < dim ? tile[j * pitch + lane + c * ECD_WARP] : 0.0f;
+            for (int r = 0; r < ROWS; r++) {
+                // What is not seen is not touched: 0 times NaN would be NaN.
+                if (op.causal && key + j > first + warp * ROWS + r)
+                    continue;
                 float weight = weights[(warp * ROWS + r) * KEYS + j];
                 for (int c = 0; c < CHANNELS; c++)
-                    if (lane + c * ECD_WARP < dim)
-                        out[r][c] = fmaf(weight, tile[j * pitch + lane + c * ECD_WARP], out[r][c]);
+                    out[r][c] = fmaf(weight, value[c], out[r][c]);
             }
         }
     }
