@@ -75,6 +75,8 @@ typedef struct ecd_linear {
     const float *gate;   // RESIDUAL: f32, one vector of w->rows a group of gate_rows rows (over all pictures), or NULL
     int64_t gate_rows;   // rows that share a gate vector
     int64_t gate_stride; // elements from one gate vector to the next
+    bool x_again; // x, its shape and stride, and what it holds, are those of the linear called last: what a backend made of x
+                  // may serve again. Never needed, and changes no bit
 } ecd_linear;
 
 // out[r] = (LayerNorm(x[r]) * gamma + beta) * (1 + scale[g]) + shift[g], g = r / group_rows; variance biased. Each of

@@ -314,22 +314,20 @@ static void run_block(ecd_transformer *t, int i, const ecd_block *b, const ecd_t
     dit *m = (dit *)t;
     const extent e = extent_of(call);
     int64_t d = m->c.dim, all = e.rows * m->tokens;
-    void *q = m->wide, *k = (void *)act_at(m, m->wide, all * d), *v = (void *)act_at(m, m->wide, 2 * all * d);
+    void *const to[3] = {m->wide, (void *)act_at(m, m->wide, all * d), (void *)act_at(m, m->wide, 2 * all * d)};
     const float *mod = m->mod;
     linear(m, b, MOD_W, e, 1, m->cond_act, ECD_EPILOGUE_NONE, true, m->mod);
 
     modulate(m, e, norm_eps, mod, mod + d, MODULATIONS * d);
-    linear(m, b, Q_W, e, m->tokens, m->hidden, ECD_EPILOGUE_NONE, false, q);
-    linear(m, b, K_W, e, m->tokens, m->hidden, ECD_EPILOGUE_NONE, false, k);
-    linear(m, b, V_W, e, m->tokens, m->hidden, ECD_EPILOGUE_NONE, false, v);
+    ecd_layer_qkv(m->base.be, b, Q_W, e.pictures, e.halves * m->tokens, m->hidden, to);
     ecd_attention attention = {.batch = e.rows,
                                .heads = m->c.heads,
                                .head_dim = m->c.head_dim,
                                .q_tokens = m->tokens,
                                .kv_tokens = m->tokens,
-                               .q = q,
-                               .k = k,
-                               .v = v,
+                               .q = to[0],
+                               .k = to[1],
+                               .v = to[2],
                                .out = m->hidden,
                                .scale = (float)(1 / sqrt((double)m->c.head_dim))};
     m->base.be->ops->attention(m->base.be, &attention);

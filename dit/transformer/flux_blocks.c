@@ -118,15 +118,13 @@ static void attend(ecd_flux *m, int64_t pictures, void *out, int64_t out_stride)
 static void project(ecd_flux *m, const ecd_block *b, int part, int64_t pictures, int64_t first, int64_t rows)
 {
     int64_t d = m->c.dim;
-    void *to[3] = {m->q, m->k, m->v};
-    for (int64_t p = 0; p < pictures; p++)
-        for (int i = 0; i < 3; i++) {
-            void *out = ecd_flux_act(m, to[i], (p * m->tokens + first) * d);
-            ecd_layer_linear(m->base.be, b, part + FLUX_Q_W + 2 * i, 1, rows, ecd_flux_act(m, m->hidden, p * rows * d),
-                             ECD_EPILOGUE_NONE, false, out);
-            if (i < 2)
-                turn(m, out, 1, first, rows, b->vectors[part + FLUX_NORM_Q + i]);
-        }
+    for (int64_t p = 0; p < pictures; p++) {
+        const int64_t at = (p * m->tokens + first) * d;
+        void *const to[3] = {ecd_flux_act(m, m->q, at), ecd_flux_act(m, m->k, at), ecd_flux_act(m, m->v, at)};
+        ecd_layer_qkv(m->base.be, b, part + FLUX_Q_W, 1, rows, ecd_flux_act(m, m->hidden, p * rows * d), to);
+        for (int i = 0; i < 2; i++)
+            turn(m, to[i], 1, first, rows, b->vectors[part + FLUX_NORM_Q + i]);
+    }
 }
 
 void ecd_flux_run_double(ecd_flux *m, const ecd_block *b, int64_t pictures)
@@ -161,9 +159,8 @@ void ecd_flux_run_single(ecd_flux *m, const ecd_block *b, int64_t pictures)
     const int64_t d = m->c.dim, stride = SINGLE_MODULATIONS * d, rows = m->tokens, wide = (FLUX_FF + 1) * d;
     ecd_layer_linear(m->base.be, b, FLUX_S_MOD_W, pictures, 1, m->condition_act, ECD_EPILOGUE_NONE, true, m->mod);
     ecd_flux_modulate(m, pictures, rows, m->joint, m->mod, m->mod + d, stride);
-    void *to[3] = {m->q, m->k, m->v};
-    for (int i = 0; i < 3; i++)
-        ecd_layer_linear(m->base.be, b, FLUX_S_Q_W + 2 * i, pictures, rows, m->hidden, ECD_EPILOGUE_NONE, false, to[i]);
+    void *const to[3] = {m->q, m->k, m->v};
+    ecd_layer_qkv(m->base.be, b, FLUX_S_Q_W, pictures, rows, m->hidden, to);
     turn(m, m->q, pictures, 0, rows, b->vectors[FLUX_S_NORM_Q]);
     turn(m, m->k, pictures, 0, rows, b->vectors[FLUX_S_NORM_K]);
     // proj_out takes attention and feed-forward side by side.
@@ -175,7 +172,8 @@ void ecd_flux_run_single(ecd_flux *m, const ecd_block *b, int64_t pictures)
                       .x = m->hidden,
                       .out = ecd_flux_act(m, m->wide, d),
                       .out_stride = wide,
-                      .epilogue = ECD_EPILOGUE_GELU_TANH};
+                      .epilogue = ECD_EPILOGUE_GELU_TANH,
+                      .x_again = true};
     m->base.be->ops->linear(m->base.be, &mlp);
     ecd_layer_gated(m->base.be, b, FLUX_S_OUT_W, pictures, rows, m->wide, m->joint, m->mod + 2 * d, rows, stride);
 }

@@ -14,6 +14,22 @@ void ecd_layer_linear(ecd_backend *be, const ecd_block *b, int weight, int64_t p
     be->ops->linear(be, &op);
 }
 
+void ecd_layer_qkv(ecd_backend *be, const ecd_block *b, int q_weight, int64_t pictures, int64_t rows, const void *x,
+                   void *const out[3])
+{
+    for (int i = 0; i < 3; i++) {
+        const int weight = q_weight + 2 * i;
+        const ecd_linear op = {.w = &b->weights[weight],
+                               .bias = b->vectors[weight + 1],
+                               .pictures = pictures,
+                               .rows = rows,
+                               .x = x,
+                               .out = out[i],
+                               .x_again = i > 0};
+        be->ops->linear(be, &op);
+    }
+}
+
 void ecd_layer_gated(ecd_backend *be, const ecd_block *b, int weight, int64_t pictures, int64_t rows, const void *in,
                      float *x, const float *gate, int64_t gate_rows, int64_t stride)
 {

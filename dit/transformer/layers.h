@@ -9,6 +9,10 @@
 void ecd_layer_linear(ecd_backend *be, const ecd_block *b, int weight, int64_t pictures, int64_t rows, const void *x,
                       ecd_epilogue epilogue, bool out_f32, void *out);
 
+// Queries, keys and values: out[i] (act) = x w^T + b of three layers of one x that follow each other in the block's list.
+void ecd_layer_qkv(ecd_backend *be, const ecd_block *b, int q_weight, int64_t pictures, int64_t rows, const void *x,
+                   void *const out[3]);
+
 // x += gate (in w^T + b); a gate serves gate_rows rows, `stride` floats before the next.
 void ecd_layer_gated(ecd_backend *be, const ecd_block *b, int weight, int64_t pictures, int64_t rows, const void *in,
                      float *x, const float *gate, int64_t gate_rows, int64_t stride);

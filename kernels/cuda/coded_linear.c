@@ -22,6 +22,7 @@ static void multiply_rows(ecd_backend *be, const ecd_linear *op, ecd_weight rows
         rows.scale = w->scale + first / ECD_SCALE_BLOCK_SIZE *
                                     ((w->cols + ECD_SCALE_BLOCK_SIZE - 1) / ECD_SCALE_BLOCK_SIZE);
     part.w = &rows;
+    part.x_again = op->x_again || first > 0;
     part.bias = op->bias ? op->bias + first : NULL;
     part.gate = op->gate ? op->gate + first : NULL;
     part.out_stride = ecd_stride_or(op->out_stride, w->rows);

@@ -87,6 +87,7 @@ void ecd_cuda_copy(ecd_backend *be, void *to, const void *from, size_t size_byte
 void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes)
 {
     ecd_cuda_backend *cuda = ecd_cuda_of(be);
+    cuda->brought = (ecd_cuda_brought){0};
     if (!ecd_backend_ok(be))
         return NULL;
     if (size_bytes > cuda->scratch_bytes || !cuda->scratch) {

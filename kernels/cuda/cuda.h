@@ -22,6 +22,13 @@ typedef struct ecd_cuda_libraries {
     const char *cublaslt, *cudnn;
 } ecd_cuda_libraries;
 
+// A picture's rows that the scratch holds as a product takes them: quantised, or packed. x NULL: it holds none.
+typedef struct ecd_cuda_brought {
+    const void *x;
+    int64_t rows, cols, stride;
+    bool fp8;
+} ecd_cuda_brought;
+
 typedef struct ecd_cuda_backend {
     ecd_backend base;
     ecd_backend_ops ops;
@@ -40,6 +47,7 @@ typedef struct ecd_cuda_backend {
     ecd_cudnn *cudnn;
     ecd_sequences *sequences; // NULL: operations are queued one by one
     void *scratch; // device memory, grown at the first use of a larger shape; one operation's at a time
+    ecd_cuda_brought brought; // what linear's last x left in the scratch
     size_t scratch_bytes;
     uint64_t held_bytes; // convolutions' weights
     char text[160];      // base.detail
@@ -70,7 +78,8 @@ ecd_cuda_stream *ecd_cuda_stream_of(ecd_backend *be);
 // Keeps a launch's failure; text NULL is none. Returns whether it went well.
 bool ecd_cuda_done(ecd_backend *be, const char *what, const char *error);
 
-// The scratch, at least size_bytes (which may be 0) large, aligned to 256; NULL after keeping a failure and only then.
+// The scratch, at least size_bytes (which may be 0) large, aligned to 256; NULL after keeping a failure and only then. What it
+// held is no longer noted (`brought`).
 void *ecd_cuda_scratch(ecd_backend *be, size_t size_bytes);
 
 // Pieces of scratch are laid out by adding these up.

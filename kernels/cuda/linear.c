@@ -14,6 +14,7 @@ typedef struct job {
     size_t act_bytes, operand_bytes;
     int64_t cols, x_stride, w_stride, out_stride; // cols: filled up
     bool lends_w, lends_x, direct; // used where they lie; the product writes the output itself
+    bool has_x; // the scratch holds x from the operation before
     bool out_narrow;
 } job;
 
@@ -58,7 +59,7 @@ static job job_of(ecd_backend *be, const ecd_linear *op)
     return j;
 }
 
-// Where a picture's product reads and writes.
+// Where a picture's product reads and writes. x and its scale come first: the next product of the same x finds them there.
 typedef struct place {
     char *workspace, *w, *x;
     float *sums, *scale; // scale: of x, and a word behind it
@@ -85,17 +86,30 @@ static size_t measure(const job *j, need *out)
     return ECD_CUBLASLT_WORKSPACE + out->w + out->x + out->scale + out->sums;
 }
 
-static bool reserve(const job *j, place *at)
+static bool same_x(const job *j, const ecd_cuda_brought *b)
+{
+    return b->x && b->x == j->op->x && b->rows == j->op->rows && b->cols == j->cols && b->stride == j->x_stride &&
+           b->fp8 == j->fp8;
+}
+
+// Of several pictures the scratch would hold the last one's rows alone.
+static bool reserve(job *j, place *at)
 {
     need n;
+    ecd_cuda_backend *cuda = ecd_cuda_of(j->be);
+    const size_t bytes = measure(j, &n);
+    const bool one = !j->lends_x && j->op->pictures == 1;
+    j->has_x = one && j->op->x_again && bytes <= cuda->scratch_bytes && same_x(j, &cuda->brought);
     at->sums_stride = sums_stride(j->op->w);
-    at->workspace = ecd_cuda_scratch(j->be, measure(j, &n));
+    at->workspace = ecd_cuda_scratch(j->be, bytes);
     if (!at->workspace)
         return false;
-    at->w = at->workspace + ECD_CUBLASLT_WORKSPACE;
-    at->x = at->w + n.w;
+    at->x = at->workspace + ECD_CUBLASLT_WORKSPACE;
     at->scale = (float *)(void *)(at->x + n.x);
-    at->sums = (float *)(void *)(at->x + n.x + n.scale);
+    at->w = at->x + n.x + n.scale;
+    at->sums = (float *)(void *)(at->w + n.w);
+    if (one)
+        cuda->brought = (ecd_cuda_brought){j->op->x, j->op->rows, j->cols, j->x_stride, j->fp8};
     return true;
 }
 
@@ -127,6 +141,8 @@ static void bring_weight(const job *j, const place *at)
 static bool bring_rows(const job *j, const place *at, const void *x, ecd_cuda_stream *stream)
 {
     const ecd_linear *op = j->op;
+    if (j->has_x)
+        return true;
     if (j->fp8)
         return ecd_cuda_done(j->be, "linear: quantising rows",
                              ecd_cuda_launch_quantize(stream, x, op->rows, j->cols, j->x_stride, at->x, at->scale,
@@ -171,7 +187,7 @@ void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op)
 {
     if (!ecd_shape_linear(be, op) || op->pictures * op->rows == 0)
         return;
-    const job j = job_of(be, op);
+    job j = job_of(be, op);
     place at;
     if (!reserve(&j, &at))
         return;

@@ -225,7 +225,9 @@ static bool capture(ecd_backend *be, kept *k)
         return false;
     }
     s->captures = true;
+    ecd_cuda_of(be)->brought = (ecd_cuda_brought){0}; // a graph finds in the scratch only what it left there itself
     queue_all(be);
+    ecd_cuda_of(be)->brought = (ecd_cuda_brought){0}; // which has not happened
     s->captures = false;
     bool good = cudaStreamEndCapture(stream, &graph) == cudaSuccess && graph && ecd_backend_ok(be) &&
                 cudaGraphInstantiateWithFlags(&k->graph, graph, 0) == cudaSuccess;
@@ -242,6 +244,7 @@ static bool capture(ecd_backend *be, kept *k)
 static void launch(ecd_backend *be, kept *k)
 {
     cudaError_t error = cudaGraphLaunch(k->graph, (cudaStream_t)ecd_cuda_of(be)->stream);
+    ecd_cuda_of(be)->brought = (ecd_cuda_brought){0}; // it worked in the scratch
     ecd_cuda_done(be, "a sequence of operations", error == cudaSuccess ? NULL : cudaGetErrorString(error));
     of(be)->counts.replayed++;
 }

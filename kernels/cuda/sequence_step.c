@@ -51,7 +51,7 @@ static uint64_t *put_linear(uint64_t *w, const ecd_linear *op, const ecd_weight 
     w = POINTERS(w, weight->data, weight->scale, op->bias, op->x, op->out, op->gate);
     w = NUMBERS(w, weight->dtype, weight->rows, weight->cols, weight->scale_kind);
     return NUMBERS(w, op->pictures, op->rows, op->x_stride, op->out_stride, op->out_f32, op->epilogue, op->gate_rows,
-                   op->gate_stride);
+                   op->gate_stride, op->x_again);
 }
 
 static uint64_t *put_norm(uint64_t *w, const ecd_norm *op)
