@@ -254,6 +254,9 @@ typedef struct ecd_backend_ops {
 
     // What follows is a device's; all NULL where memory is the host's.
     //
+    // to (BF16) = the weight's elements without its scales, of a type of 8 bits.
+    void (*widen)(ecd_backend *be, const ecd_weight *w, void *to);
+
     // Decoding where the weights lie, beside the operations. Plans outlive no backend.
     // decode begins once the operations called before it are done, and writes `out` (backend memory); those called after
     // decode_join see it. With `verify` each tile's CRC is compared, and decode waits: the first damaged part, or -1.

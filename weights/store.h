@@ -12,7 +12,8 @@
 // ahead of it. Neither the host nor a thread waits for that: the device's queues are ordered by marks.
 //
 // The raw path goes through the same bookkeeping, so the two paths differ by the entropy coding alone; but that a device whose
-// products take BF16 decodes 8-bit types to it where it has room (the values are the same), and expands raw ones for each product.
+// products take BF16 decodes 8-bit types to it (the values are the same), and expands raw ones for each product, unless a budget has
+// room for them as BF16.
 // Nothing is allocated between opening and closing, but for what a device gives back at ecd_store_rest.
 #ifndef ECD_WEIGHTS_STORE_H
 #define ECD_WEIGHTS_STORE_H

@@ -89,15 +89,31 @@ static void lay_buffer(ecd_store *store, ecd_store_block *block, bool wide)
     }
 }
 
+// Of a block's raw matrices, the 8-bit ones that the budget is to have room for as BF16. Returns whether there are any.
+static bool widen_raw(ecd_store *store, const ecd_store_block *block, bool allowed)
+{
+    bool any = false;
+    for (int i = block->first; !block->resident && i < block->first + block->count; i++) {
+        ecd_store_unit *unit = &store->units[i];
+        if (unit->form != ECD_UNIT_KEPT)
+            continue;
+        bool wide = allowed && ecd_dtype_size(unit->tensor->dtype) == 1 && unit->tensor->scale_kind != ECD_SCALE_BLOCK;
+        unit->lent = wide ? ECD_BF16 : unit->tensor->dtype;
+        any = any || wide;
+    }
+    return any;
+}
+
 bool ecd_store_device_widen(ecd_store *store, bool allowed)
 {
     const ecd_store_options *o = &store->options;
     bool any = false;
-    allowed = allowed && store->be->compute == ECD_COMPUTE_BF16 && !store->be->ops->coded_hold && o->mode != ECD_WEIGHTS_RAW && !o->once;
+    allowed = allowed && store->be->compute == ECD_COMPUTE_BF16 && !store->be->ops->coded_hold && !o->once;
     for (int b = 0; b < store->block_count; b++) {
-        bool wide = allowed && is_wide(store, &store->blocks[b]);
-        lay_buffer(store, &store->blocks[b], wide);
-        any = any || wide;
+        ecd_store_block *block = &store->blocks[b];
+        bool wide = allowed && is_wide(store, block), raw = widen_raw(store, block, allowed && o->budget_bytes);
+        lay_buffer(store, block, wide);
+        any = any || wide || raw;
     }
     return any;
 }
@@ -139,15 +155,16 @@ static uint64_t plan_bytes(ecd_store *store, const ecd_store_block *block, bool 
 void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_block_size *out)
 {
     bool coded = block->part_count > 0, raw_mode = store->options.mode == ECD_WEIGHTS_RAW, made_raw = false;
-    uint64_t raw = 0, sent = 0;
+    uint64_t raw = 0, held = 0, sent = 0;
     for (int i = block->first; i < block->first + block->count; i++)
         if (store->units[i].form == ECD_UNIT_KEPT) {
             raw += ecd_store_aligned(store->units[i].decoded_bytes);
+            held += ecd_store_aligned(ecd_store_lent_bytes(&store->units[i]));
             made_raw = made_raw || store->units[i].tensor->encoding != ECD_ENCODING_RAW;
         }
     for (int i = 0; i < block->part_count; i++)
         sent += ecd_decode_part_bytes(&store->parts[block->first_part + i].source);
-    *out = (ecd_block_size){.ready_bytes = raw + block->buffer_bytes,
+    *out = (ecd_block_size){.ready_bytes = held + block->buffer_bytes,
                             .buffer_bytes = block->buffer_bytes,
                             .decoded_bytes = own_bytes(store, block)};
     if (ecd_store_device_holds(store, block))
@@ -157,7 +174,7 @@ void ecd_store_device_measure(ecd_store *store, ecd_store_block *block, ecd_bloc
     if (!coded)
         return;
     block->device_bytes = plan_bytes(store, block, false);
-    out->coded_bytes = raw_mode ? 0 : raw + block->device_bytes;
+    out->coded_bytes = raw_mode ? 0 : held + block->device_bytes;
     out->streamed_bytes = ECD_PLAN_MAX_SLOTS * plan_bytes(store, block, true);
 }
 
@@ -207,7 +224,8 @@ static uint64_t scratch_bytes(ecd_store *store)
     return most;
 }
 
-// Vectors, scales and resident blocks; the scratch of products; and the ECF8 of the block that is being decoded for good.
+// Vectors, scales and resident blocks; the scratch of products; and the ECF8 of the block that is being decoded for good, or
+// a matrix that is being widened.
 uint64_t ecd_store_device_fixed(ecd_store *store)
 {
     uint64_t sum = 0, decoding = 0;
@@ -221,6 +239,8 @@ uint64_t ecd_store_device_fixed(ecd_store *store)
                 sum += ecd_store_aligned(unit->tensor->count * sizeof(float));
             else if (unit->form == ECD_UNIT_KEPT && block->resident)
                 sum += ecd_store_aligned(unit->decoded_bytes);
+            else if (unit->form == ECD_UNIT_KEPT && unit->lent != unit->tensor->dtype)
+                grow(&decoding, unit->decoded_bytes);
         }
     }
     return sum + decoding + scratch_bytes(store);

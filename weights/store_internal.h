@@ -30,7 +30,7 @@ typedef struct ecd_store_unit {
     int64_t rows, cols;
     double share; // of a pass's rows that meet it
     uint64_t decoded_bytes; // of its own type
-    ecd_dtype lent;         // the type that it is lent in
+    ecd_dtype lent;         // the type that it is lent in, and held in where it is held expanded
     uint64_t buffer_offset; // ECD_UNIT_CODED: place in the buffer, if its block has one
     uint64_t slot_offset;   // of a streamed block: place in the slot of the whole units of ECD_DIRECT_ALIGN it lies in
     int part;               // ECD_UNIT_CODED of a device: the part that it is decoded with
@@ -151,6 +151,12 @@ struct ecd_store {
     bool warmer_runs;
     atomic_bool warmer_stop;
 };
+
+// Of the elements as they are lent.
+static inline uint64_t ecd_store_lent_bytes(const ecd_store_unit *unit)
+{
+    return unit->tensor->count * ecd_dtype_size(unit->lent);
+}
 
 // Is this unit's memory part of block_memory? That of a device's blocks which the plan may place elsewhere is.
 static inline bool ecd_store_moves(const ecd_store *store, const ecd_store_block *block)

@@ -55,7 +55,7 @@ static void lay_out(ecd_store *store, const ecd_store_block *block, bool moving,
         if (unit->form == ECD_UNIT_VECTOR && !moving)
             store->vectors[i] = ecd_arena_take(arena, unit->tensor->count * sizeof(float));
         else if (unit->form == ECD_UNIT_KEPT && moving == moves)
-            store->weights[i].data = ecd_arena_take(arena, unit->decoded_bytes);
+            store->weights[i].data = ecd_arena_take(arena, ecd_store_lent_bytes(unit));
     }
 }
 

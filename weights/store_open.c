@@ -145,7 +145,8 @@ static ecd_status put_f32(ecd_store *store, const ecd_tensor *tensor, scratch *s
     return ECD_OK;
 }
 
-static ecd_status fill_kept(ecd_store *store, ecd_store_unit *unit, uint8_t *to, scratch *s, ecd_diag *diag)
+// In its own type.
+static ecd_status put_elements(ecd_store *store, ecd_store_unit *unit, uint8_t *to, scratch *s, ecd_diag *diag)
 {
     if (unit->tensor->encoding == ECD_ENCODING_RAW) {
         ecd_store_upload(store, to, unit->tensor->data, unit->decoded_bytes);
@@ -155,6 +156,22 @@ static ecd_status fill_kept(ecd_store *store, ecd_store_unit *unit, uint8_t *to,
     ecd_status status = ecd_coded_decode(&unit->coded, host, true, s->tables, ECF8_DECODER_MAX_BYTES, diag);
     if (!status && host != to)
         ecd_store_upload(store, to, host, unit->decoded_bytes);
+    return status;
+}
+
+static ecd_status fill_kept(ecd_store *store, ecd_store_unit *unit, uint8_t *to, scratch *s, ecd_diag *diag)
+{
+    const ecd_backend_ops *ops = store->be->ops;
+    if (unit->lent == unit->tensor->dtype)
+        return put_elements(store, unit, to, s, diag);
+    ecd_weight own = {.dtype = unit->tensor->dtype, .rows = unit->rows, .cols = unit->cols};
+    own.data = ops->alloc(store->be, unit->decoded_bytes);
+    if (!own.data)
+        return ecd_backend_check(store->be, diag);
+    ecd_status status = put_elements(store, unit, (uint8_t *)(uintptr_t)own.data, s, diag);
+    if (!status)
+        ops->widen(store->be, &own, to);
+    ops->free(store->be, (void *)(uintptr_t)own.data);
     return status;
 }
 
@@ -221,7 +238,7 @@ static void count_bytes(ecd_store *store)
                 continue;
             uint64_t small = ecd_store_scale_count(unit) * sizeof(float);
             uint64_t whole = unit->form == ECD_UNIT_VECTOR ? unit->tensor->count * sizeof(float) : unit->decoded_bytes;
-            uint64_t held = unit->form == ECD_UNIT_CODED ? unit->tensor->count * ecd_dtype_size(unit->lent) : whole;
+            uint64_t held = unit->form == ECD_UNIT_VECTOR ? whole : ecd_store_lent_bytes(unit);
             if (unit->form == ECD_UNIT_CODED && store->blocks[b].kind == ECD_BLOCK_DECODED)
                 held = coded_bytes(unit);
             else if (store->blocks[b].kind == ECD_BLOCK_STREAMED && unit->form != ECD_UNIT_VECTOR)

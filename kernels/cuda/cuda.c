@@ -145,6 +145,7 @@ static ecd_backend_ops *cuda_ops(ecd_cuda_backend *cuda)
         .conv_prepare = ecd_cuda_conv_prepare,
         .conv_free = ecd_cuda_conv_free,
         .conv = ecd_cuda_conv,
+        .widen = ecd_cuda_widen,
         .decode_prepare = ecd_cuda_decode_prepare,
         .decode_free = ecd_cuda_decode_free,
         .decode = ecd_cuda_decode,

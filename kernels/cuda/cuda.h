@@ -94,6 +94,7 @@ void ecd_cuda_upload(ecd_backend *be, void *to, const void *from_host, size_t si
 void ecd_cuda_copy(ecd_backend *be, void *to, const void *from, size_t size_bytes);
 
 void ecd_cuda_linear(ecd_backend *be, const ecd_linear *op); // weights as elements
+void ecd_cuda_widen(ecd_backend *be, const ecd_weight *w, void *to);
 ecd_conv_weight *ecd_cuda_conv_prepare(ecd_backend *be, const ecd_conv_shape *shape, const ecd_weight *w,
                                        const float *bias);
 void ecd_cuda_conv_free(ecd_backend *be, ecd_conv_weight *w);

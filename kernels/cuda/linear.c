@@ -124,6 +124,13 @@ uint64_t ecd_cuda_linear_scratch(ecd_backend *be, const ecd_weight *w, int64_t r
     return measure(&j, &n);
 }
 
+void ecd_cuda_widen(ecd_backend *be, const ecd_weight *w, void *to)
+{
+    ecd_cuda_stream *stream = ecd_cuda_stream_of(be);
+    if (ecd_backend_ok(be))
+        ecd_cuda_done(be, "widening a weight", ecd_cuda_launch_expand(stream, true, w, w->cols, to));
+}
+
 // The weight as the library takes it, for all pictures.
 static void bring_weight(const job *j, const place *at)
 {

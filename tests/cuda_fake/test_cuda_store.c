@@ -186,7 +186,8 @@ static void every_budget(void **state)
 }
 
 // E4M3 is decoded to BF16 where products take that, once to its own type for the checksums; in f32 it is not. Without a budget
-// and under one that has room for it, the same pictures; under the least it is sent and decoded to its own type.
+// and under one that has room for it, as which raw weights are held as BF16 too, the same pictures; under the least it is sent
+// and decoded to its own type.
 static void decoded_wide(void **state)
 {
     const album *expected = *state;
@@ -206,6 +207,15 @@ static void decoded_wide(void **state)
     assert_memory_equal(ready.rgb[0], checked.rgb[0], BYTES);
     assert_int_equal(ready.report.store.plan.counts[ECD_BLOCK_READY], 3);
     assert_true(ready.report.store.weights_bytes > own.report.store.raw_bytes);
+    album raw_ready, raw_own;
+    run plain = {.folder = raw, .mode = ECD_WEIGHTS_RAW, .pictures = 1, .vae = ECD_VAE_RESIDENT, .steps = 2};
+    draw_well(&plain, &raw_own);
+    plain.budget = r.budget;
+    draw_well(&plain, &raw_ready);
+    assert_memory_equal(raw_ready.rgb[0], raw_own.rgb[0], BYTES);
+    assert_memory_equal(raw_ready.rgb[0], checked.rgb[0], BYTES);
+    assert_int_equal(raw_ready.report.store.weights_bytes, ready.report.store.weights_bytes);
+    assert_true(raw_ready.report.store.weights_bytes > raw_own.report.store.weights_bytes);
     r.budget = least_of(r);
     draw_well(&r, &own);
     assert_memory_equal(own.rgb[0], checked.rgb[0], BYTES);
