@@ -21,7 +21,7 @@
 
 static const ecd_compress_options plain = {.threads = 2};
 
-// ThreadSanitizer is after races, which one level shows as well; all of it would take three minutes.
+// ThreadSanitizer is after races, which one level and runs to the end show as well; all of it would take three minutes.
 #ifdef __SANITIZE_THREAD__
 enum { LAST_LEVEL = ECD_LEVEL_BALANCED, KILLS = 0 };
 #else
@@ -288,6 +288,8 @@ static uint64_t finished(char *path, size_t size)
 static void only_sound_work_is_taken_over(void **state)
 {
     (void)state;
+    if (!KILLS)
+        skip();
     ecd_compress_options other = {.threads = 2, .level = ECD_LEVEL_FAST};
     stopper s;
     struct stat info;
