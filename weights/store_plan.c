@@ -306,7 +306,7 @@ static ecd_status decide(ecd_store *store, choice *c, ecd_diag *diag)
     return ECD_OK;
 }
 
-// BF16 where a device has room for it: blocks that would have to be sent for it are not worth it.
+// BF16 where a device has room for it: blocks that would have to be sent for it, or to make way for the VAE, are not worth it.
 static ecd_status decide_on_device(ecd_store *store, choice *c, ecd_diag *diag)
 {
     ecd_diag unused = {0};
@@ -314,7 +314,7 @@ static ecd_status decide_on_device(ecd_store *store, choice *c, ecd_diag *diag)
     if (!wide || !store->options.budget_bytes)
         return decide(store, c, diag);
     ecd_status status = decide(store, c, &unused);
-    if (!status && !store->report.plan.counts[ECD_BLOCK_STREAMED])
+    if (!status && store->report.together && !store->report.plan.counts[ECD_BLOCK_STREAMED])
         return ECD_OK;
     ecd_store_device_widen(store, false);
     return decide(store, c, diag);
