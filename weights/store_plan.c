@@ -293,7 +293,6 @@ static ecd_status decide(ecd_store *store, choice *c, ecd_diag *diag)
         ecd_store_block *block = &store->blocks[i];
         if (!(block->planned = is_planned(store, block)))
             continue;
-        c->sizes[c->count] = (ecd_block_size){0};
         if (store->on_device)
             ecd_store_device_measure(store, block, &c->sizes[c->count]);
         else

@@ -79,6 +79,48 @@ template <int DIM> static __device__ __forceinline__ uint32_t ecd_piece_by_colum
     return tile + ((lane / 16 * 8 + lane % 8) * (DIM + ECD_SKEW) + lane / 8 % 2 * 8) * 2;
 }
 
+// d += a b, for TILES fragments of 16 rows and CELLS cells of 8 columns, at a depth of 16. b: where the lane reads the first
+// two cells, others `step` bytes a cell on.
+template <bool TRANSPOSED, int TILES, int CELLS>
+static __device__ __forceinline__ void ecd_multiply_cells(const uint32_t (&a)[TILES][4], uint32_t b, int step,
+                                                          float (&d)[TILES][CELLS][4])
+{
+#pragma unroll
+    for (int n = 0; n < CELLS; n += 2) {
+        uint32_t cells[4];
+        ecd_ldmatrix_x4_at<TRANSPOSED>(cells, b + n * step);
+#pragma unroll
+        for (int m = 0; m < TILES; m++) {
+            ecd_mma_bf16(d[m][n], a[m], cells);
+            ecd_mma_bf16(d[m][n + 1], a[m], cells + 2);
+        }
+    }
+}
+
+// d's rows times a factor each; [2]: rows quad and quad + 8 of a fragment.
+template <int TILES, int CELLS>
+static __device__ __forceinline__ void ecd_scale_rows(const float (&factor)[TILES][2], float (&d)[TILES][CELLS][4])
+{
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < CELLS; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                d[m][n][i] *= factor[m][i / 2];
+}
+
+template <int TILES, int CELLS> static __device__ __forceinline__ void ecd_clear(float (&d)[TILES][CELLS][4])
+{
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < CELLS; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                d[m][n][i] = 0;
+}
+
 // How many keys a query sees.
 static __device__ __forceinline__ int ecd_seen(const ecd_attention &op, int query)
 {

@@ -38,29 +38,14 @@ template <int DIM, int TILES>
 static __device__ __forceinline__ void multiply_keys(uint32_t queries, uint32_t keys, logits<TILES> &l)
 {
     constexpr int pitch = (DIM + ECD_SKEW) * 2;
-#pragma unroll
-    for (int m = 0; m < TILES; m++)
-#pragma unroll
-        for (int n = 0; n < KEYS / ECD_CELL; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                l.at[m][n][i] = 0;
+    ecd_clear(l.at);
 #pragma unroll
     for (int d = 0; d < DIM / ECD_DEPTH; d++) {
         uint32_t query[TILES][4];
 #pragma unroll
         for (int m = 0; m < TILES; m++)
             ecd_ldmatrix_x4_at<false>(query[m], queries + m * QUERIES * pitch + d * ECD_DEPTH * 2);
-#pragma unroll
-        for (int n = 0; n < KEYS / ECD_CELL; n += 2) {
-            uint32_t cells[4];
-            ecd_ldmatrix_x4_at<false>(cells, keys + n * ECD_CELL * pitch + d * ECD_DEPTH * 2);
-#pragma unroll
-            for (int m = 0; m < TILES; m++) {
-                ecd_mma_bf16(l.at[m][n], query[m], cells);
-                ecd_mma_bf16(l.at[m][n + 1], query[m], cells + 2);
-            }
-        }
+        ecd_multiply_cells<false>(query, keys + d * ECD_DEPTH * 2, ECD_CELL * pitch, l.at);
     }
 }
 
@@ -115,16 +100,11 @@ static __device__ __forceinline__ void move_bases(const logits<TILES> &l, float 
     if (!__any_sync(0xffffffffu, moved))
         return;
 #pragma unroll
-    for (int m = 0; m < TILES; m++) {
+    for (int m = 0; m < TILES; m++)
 #pragma unroll
         for (int h = 0; h < 2; h++)
             s.sum[m][h] *= shrink[m][h];
-#pragma unroll
-        for (int n = 0; n < DIM / ECD_CELL; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                s.out[m][n][i] *= shrink[m][i / 2];
-    }
+    ecd_scale_rows(shrink, s.out);
 }
 
 // values: shared address of the lane's pieces.
@@ -152,16 +132,7 @@ static __device__ __forceinline__ void multiply_values(uint32_t values, const lo
                 s.sum[m][i % 2] += low + high;
                 weights[m][i] = ecd_pack_bf16(low, high);
             }
-#pragma unroll
-        for (int n = 0; n < DIM / ECD_CELL; n += 2) {
-            uint32_t cells[4];
-            ecd_ldmatrix_x4_at<true>(cells, values + j * ECD_DEPTH * pitch + n * ECD_CELL * 2);
-#pragma unroll
-            for (int m = 0; m < TILES; m++) {
-                ecd_mma_bf16(s.out[m][n], weights[m], cells);
-                ecd_mma_bf16(s.out[m][n + 1], weights[m], cells + 2);
-            }
-        }
+        ecd_multiply_cells<true>(weights, values + j * ECD_DEPTH * pitch, ECD_CELL * 2, s.out);
     }
 }
 
@@ -208,12 +179,8 @@ static __global__ void __launch_bounds__(THREADS, 2) attention_mma(ecd_attention
     for (int m = 0; m < TILES; m++) {
         s.base[m][0] = s.base[m][1] = -INFINITY;
         s.sum[m][0] = s.sum[m][1] = 0;
-#pragma unroll
-        for (int n = 0; n < DIM / ECD_CELL; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                s.out[m][n][i] = 0;
     }
+    ecd_clear(s.out);
     ecd_load_rows<rows, DIM, THREADS, ALIGNED>(q, block, queries);
     ecd_load_rows<KEYS, DIM, THREADS, ALIGNED>(k, 0, keys);
     ecd_cp_async_commit();

@@ -96,13 +96,7 @@ static __device__ __forceinline__ void multiply_values(shared_tiles *t, int chan
             moved |= shrink[m][h] != 1.0f;
         }
     if (__any_sync(0xffffffffu, moved))
-#pragma unroll
-        for (int m = 0; m < TILES; m++)
-#pragma unroll
-            for (int n = 0; n < CHANNELS / ECD_CELL; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    out[m][n][i] *= shrink[m][i / 2];
+        ecd_scale_rows(shrink, out);
     const uint32_t values = ecd_piece_by_rows<DIM>(ecd_shared_address(t->values + channel));
     const uint32_t weights = ecd_piece_by_rows<KEYS>(ecd_shared_address(t->weights));
 #pragma unroll
@@ -111,16 +105,7 @@ static __device__ __forceinline__ void multiply_values(shared_tiles *t, int chan
 #pragma unroll
         for (int m = 0; m < TILES; m++)
             ecd_ldmatrix_x4_at<false>(weight[m], weights + (m * ROWS * KEYS_PITCH + j * ECD_DEPTH) * 2);
-#pragma unroll
-        for (int n = 0; n < CHANNELS / ECD_CELL; n += 2) {
-            uint32_t cells[4];
-            ecd_ldmatrix_x4_at<true>(cells, values + (j * ECD_DEPTH * PITCH + n * ECD_CELL) * 2);
-#pragma unroll
-            for (int m = 0; m < TILES; m++) {
-                ecd_mma_bf16(out[m][n], weight[m], cells);
-                ecd_mma_bf16(out[m][n + 1], weight[m], cells + 2);
-            }
-        }
+        ecd_multiply_cells<true>(weight, values + j * ECD_DEPTH * PITCH * 2, ECD_CELL * 2, out);
     }
 }
 
@@ -174,13 +159,7 @@ template <bool ALIGNED> static __global__ void __launch_bounds__(THREADS, 1) att
         s.base[r] = -INFINITY;
         s.sum[r] = 0;
     }
-#pragma unroll
-    for (int m = 0; m < TILES; m++)
-#pragma unroll
-        for (int n = 0; n < CHANNELS / ECD_CELL; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                out[m][n][i] = 0;
+    ecd_clear(out);
 #pragma unroll 1
     for (int key = 0; key < k.tokens; key += KEYS) {
         ecd_cp_async_wait<1>();

@@ -274,20 +274,24 @@ static int launch(const ecd_ecf8_plan *plan, ecd_ecf8_work k, uint32_t first, ui
     return cudaGetLastError();
 }
 
+// The blocks from `first` on, so many of each run.
+static int launch_runs(const ecd_ecf8_plan *plan, ecd_ecf8_work k, uint32_t first, const uint32_t run_blocks[ECD_ECF8_RUNS],
+                       int checksums, void *stream)
+{
+    uint32_t end = 0;
+    for (uint32_t run = 0; run < ECD_ECF8_RUNS; run++)
+        k.end[run] = end += run_blocks[run];
+    return launch(plan, k, first, end, checksums, stream);
+}
+
 int ecd_ecf8_decode(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, int checksums, void *stream)
 {
-    ecd_ecf8_work k = ecd_ecf8_work_of(plan, image, out, status);
-    for (uint32_t run = 0, end = 0; run < ECD_ECF8_RUNS; run++)
-        k.end[run] = end += plan->run_blocks[run];
-    return launch(plan, k, 0, plan->block_count, checksums, stream);
+    return launch_runs(plan, ecd_ecf8_work_of(plan, image, out, status), 0, plan->run_blocks, checksums, stream);
 }
 
 int ecd_ecf8_decode_pieces(const ecd_ecf8_plan *plan, const void *image, void *out, uint32_t *status, void *stream)
 {
-    ecd_ecf8_work k = ecd_ecf8_work_of(plan, image, out, status);
-    for (uint32_t run = 0, end = 0; run < ECD_ECF8_RUNS; run++)
-        k.end[run] = end += plan->piece_run_blocks[run];
-    return launch(plan, k, plan->block_count, plan->piece_block_count, 0, stream);
+    return launch_runs(plan, ecd_ecf8_work_of(plan, image, out, status), plan->block_count, plan->piece_run_blocks, 0, stream);
 }
 
 int ecd_ecf8_decode_part(const ecd_ecf8_plan *plan, const void *image, uint32_t part, void *out, uint32_t *status,
